@@ -26,6 +26,7 @@ use larder_gateway::{
         http1::{Http1Config, ReaderBody},
     },
     origins::Origins,
+    traces::Traces,
     upstream::UpstreamConfig,
 };
 use tokio::runtime::Builder;
@@ -45,7 +46,7 @@ use crate::{
     memory::{MemoryBound, watch},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, CdnFigures, MemoryFigures, OriginFigures,
-        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, kept_note, trouble,
+        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, TraceFigures, kept_note, trouble,
         upstream_states,
     },
     overlap::tell_each_other,
@@ -233,6 +234,10 @@ impl Configured {
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
         gateway.remember(cdns.trail());
+        let traces = settings.traces.clone().and_then(Traces::start);
+        if let Some(traces) = &traces {
+            gateway.trace(traces.clone());
+        }
         let config = ServerConfig { pressure: gateway.pressure(), ..config };
         let server = Server::of(bound, config);
         let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
@@ -279,6 +284,10 @@ impl Configured {
                 let router = router.tokens(&tokens);
                 let router = match &access_log {
                     Some(access_log) => router.metrics(AccessFigures(access_log.clone())),
+                    None => router,
+                };
+                let router = match &traces {
+                    Some(traces) => router.metrics(TraceFigures(traces.clone())),
                     None => router,
                 };
                 let router = router
@@ -464,6 +473,7 @@ impl Configured {
                 cache: cache.clone(),
                 cdns,
                 access_log: access_log.clone(),
+                traces,
                 counters: counters_of_all,
                 drain,
                 supervisor: supervisor.clone(),

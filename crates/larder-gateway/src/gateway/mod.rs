@@ -31,7 +31,7 @@ use std::{
     net::Ipv4Addr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -69,7 +69,7 @@ use self::{
     client::LARDER_EXPLAIN,
     outbound::Outbound,
     own_writes::Writes,
-    past::{Asked, AsksHow, Past},
+    past::{Asked, AsksHow, LARDER_REQUEST, Past},
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
     target::OverTls,
@@ -91,8 +91,9 @@ use crate::{
     origins::Origins,
     pressure::Pressure,
     problem::Problem,
-    routes::{Ambiguous, Rewrite, Way, Ways},
+    routes::{Ambiguous, OTHERWISE, Rewrite, Way, Ways},
     seldom::Seldom,
+    traces::{ServerSpan, Traced, Traces},
     upgrade::Upgrade,
 };
 
@@ -124,6 +125,8 @@ struct Common {
     writes: Writes,
     pressure: Pressure,
     ledger: Ledger,
+    /// None where nothing is traced.
+    traces: OnceLock<Traces>,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -280,6 +283,7 @@ impl Gateway {
             writes: Writes::default(),
             pressure: Pressure::default(),
             ledger,
+            traces: OnceLock::new(),
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
@@ -357,6 +361,11 @@ impl Gateway {
         self.common.purges.remember(trail);
     }
 
+    /// From now on `traces` is told of the requests that it chooses. The first one counts.
+    pub fn trace(&self, traces: Traces) {
+        self.common.traces.set(traces).ok();
+    }
+
     /// What became of fences, by which readers see their own writes.
     pub fn fences(&self) -> FenceStats {
         self.common.writes.stats()
@@ -365,6 +374,13 @@ impl Gateway {
     /// What became of requests that offered another protocol.
     pub fn upgrades(&self) -> UpgradeStats {
         self.common.upgrades.stats()
+    }
+
+    /// Whether a request that has just come is traced: as its peer says, where that is believed, or by chance.
+    fn traced(&self, head: &Parts) -> Option<Traced> {
+        let traces = self.common.traces.get()?;
+        let is_believed = || self.common.settings.load().config.hop(head).believed.is_some();
+        traces.begin(&head.headers, is_believed())
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
@@ -524,6 +540,16 @@ impl Gateway {
     }
 }
 
+/// The span of a request that was let in, or turned away: then its route may not be known.
+fn span_of(traced: Traced, head: &mut Parts) -> ServerSpan {
+    let let_in = head.extensions.get::<LetIn>();
+    let route = let_in.and_then(|LetIn { settings, place, .. }| {
+        settings.config.written.as_ref()?.words(*place).filter(|words| ***words != *OTHERWISE)
+    });
+    let route = route.cloned();
+    ServerSpan::of(traced, head, route.as_ref())
+}
+
 /// Whether a request passes because of its method.
 fn may_change(method: &Method) -> bool {
     !matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
@@ -601,6 +627,7 @@ impl Gateway {
         config: PurgeConfig,
         head: Parts,
         purger: Purger,
+        span: Option<ServerSpan>,
     ) -> <Gateway as Service<Request<ReaderBody>>>::Future {
         let line = LogLine::begin(&head);
         let purges = self.common.purges.clone();
@@ -611,9 +638,12 @@ impl Gateway {
                 *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 broken
             });
-            let answer = answer.map(Body::from);
+            let mut answer = answer.map(Body::from);
             if let Some(line) = line {
                 line.end(&answer);
+            }
+            if let Some(span) = span {
+                span.go_with(&mut answer, None);
             }
             Ok(answer)
         })
@@ -643,12 +673,20 @@ impl Service<Request<ReaderBody>> for Gateway {
 
     fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        match self.inbound(&mut head) {
-            Err(TurnedAway { answer, row }) => {
+        let traced = self.traced(&head);
+        let inbound = self.inbound(&mut head);
+        let span = traced.map(|traced| span_of(traced, &mut head));
+        match inbound {
+            Err(TurnedAway { mut answer, row }) => {
                 row.as_ref().unwrap_or_else(|| self.common.ledger.otherwise()).refused();
+                if let Some(span) = span {
+                    span.go_with(&mut answer, None);
+                }
                 return Box::pin(std::future::ready(Ok(*answer)));
             }
-            Ok(Admitted::ToPurge(config, purger)) => return self.purge(config, head, purger),
+            Ok(Admitted::ToPurge(config, purger)) => {
+                return self.purge(config, head, purger, span);
+            }
             Ok(Admitted::ToCache(Pace::Usual)) => {}
             Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
@@ -660,12 +698,16 @@ impl Service<Request<ReaderBody>> for Gateway {
         let answering = self.cache.call(Request::from_parts(head, body));
         let (common, store) =
             (Arc::clone(&self.common), write.as_ref().map(|_| self.store.clone()));
+        let mut span = span;
         Box::pin(async move {
             let answered = answering.await;
             match &answered {
                 Ok(answer) => {
                     if let Some(handled) = answer.extensions().get::<Handled>() {
                         row.answered(handled);
+                        if let Some(span) = &mut span {
+                            span.handled(handled);
+                        }
                     }
                 }
                 Err(error) if is_for_want_of_room(error) => row.refused(),
@@ -694,6 +736,10 @@ impl Service<Request<ReaderBody>> for Gateway {
             }
             if let Some(line) = line {
                 line.end(&answer);
+            }
+            if let Some(span) = span {
+                let request_id = answer.headers().get(LARDER_REQUEST).cloned();
+                span.go_with(&mut answer, request_id);
             }
             Ok(answer)
         })
