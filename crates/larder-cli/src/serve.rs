@@ -46,8 +46,8 @@ use crate::{
     memory::{MemoryBound, watch},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, CdnFigures, MemoryFigures, OriginFigures,
-        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, TraceFigures, kept_note, trouble,
-        upstream_states,
+        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, TraceFigures, kept_note,
+        trouble, upstream_states,
     },
     overlap::tell_each_other,
     predecessor::Predecessor,

@@ -127,7 +127,8 @@ async fn a_hit_is_a_request_and_a_look_whatever_the_version() {
     site.larder.get("/a").await;
     collector.named("origin", 1).await;
     site.ask("/a", "").await;
-    curl(&["--http2-prior-knowledge", &site.larder.url("/a")]).await;
+    let url = site.larder.url("/a");
+    curl(&["--http2-prior-knowledge", "--header", "host: larder.test", &url]).await;
     for version in ["1.1", "2"] {
         let trace = eventually(version, async || {
             let spans = collector.spans();
@@ -394,7 +395,8 @@ async fn a_look_below_is_a_part_of_its_flight() {
     let (origin, collector) = (cacheable().await, Collector::start().await);
     let redis = Redis::start().await;
     let first = Larder::with(origin.address, &["--shared", &redis.url()]).await;
-    first.told("answers").await;
+    let is_there = format!("Redis at 127.0.0.1:{} answers", redis.port());
+    first.told(&is_there).await;
     first.get("/a").await;
     eventually("a write below", async || {
         let written = r#"larder_lower_writes_total{cache="gateway",outcome="written"}"#;
@@ -403,7 +405,7 @@ async fn a_look_below_is_a_part_of_its_flight() {
     .await;
     let shared = format!("{}[shared]\nurl = \"{}\"\n", collector.settings(), redis.url());
     let site = Site::before(origin.address, &shared).await;
-    site.larder.told("answers").await;
+    site.larder.told(&is_there).await;
     site.ask("/a", "").await;
     let server = collector.named("GET", 1).await.remove(0);
     assert_eq!((server.says("larder.verdict"), server.says("larder.reason")), ("hit", "shared"));

@@ -34,6 +34,11 @@ use http::{Request, Response, StatusCode};
 use larder::http::Body;
 use tokio::time::timeout;
 
+#[cfg_attr(
+    not(feature = "otel"),
+    expect(unused_imports, reason = "only what is traced has one")
+)]
+pub(crate) use self::attempts::Witness;
 use self::{
     addresses::{Addresses, Heard, Server},
     attempts::Attempts,
@@ -42,8 +47,6 @@ use self::{
     retry::{Outcome, may_retry},
     ticket::Ticket,
 };
-#[cfg_attr(not(feature = "otel"), expect(unused_imports, reason = "only what is traced has one"))]
-pub(crate) use self::attempts::Witness;
 pub use self::{
     body::OriginBody,
     breaker::BreakerState,

@@ -149,8 +149,7 @@ mod tests {
         }
     }
 
-    /// Read by another's reader of these messages when it was written down: `protoc --decode` with the published
-    /// `trace_service.proto`.
+    /// What the classes that others have generated from the published `.proto` files write is the same, byte for byte.
     #[test]
     fn a_span_is_written_as_others_read_it() {
         let place = Place { trace: TraceId([0x11; 16]), span: SpanId([0x22; 8]) };
