@@ -101,10 +101,12 @@ test-long: test-deps page conformance/node_modules/.installed ## Try longer than
 	@tools/test-long $(MINUTES)
 	@$(MAKE) --no-print-directory EVERY_APPEARANCE=1 test-browser test-consoles
 
+# Without default features only the gateway and its command are others than before: they leave traces out.
 # With examples, the documentation is of the build that clippy has looked at; without, of another.
 check: tools web/node_modules/.installed page ## All that a change must pass beside its tests: format, lints, docs, licences, the page's types and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --lib --bins --examples
 	@tools/deny
 	@tools/light

@@ -18,6 +18,7 @@ use larder_gateway::{
         counters::{Counted, Counters},
         server::Stopped,
     },
+    traces::Traces,
 };
 use tokio::{
     task::JoinHandle,
@@ -33,7 +34,8 @@ use crate::{
 /// A stop that takes longer says what it waits for.
 const PROMPT: Duration = Duration::from_millis(300);
 
-/// The last lines of the access log may take so long to be written once all else has ended.
+/// The last lines of the access log may take so long to be written once all else has ended, and so may the last spans to
+/// be sent.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// Why it ends.
@@ -54,6 +56,7 @@ pub(crate) struct Ending {
     pub(crate) cache: HttpCache,
     pub(crate) cdns: Cdns,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) traces: Option<Traces>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) drain: Duration,
     pub(crate) supervisor: Supervisor,
@@ -102,6 +105,9 @@ impl Ending {
         }
         if let Some(access_log) = &self.access_log {
             access_log.flush(LAST_REQUESTS);
+        }
+        if let Some(traces) = &self.traces {
+            traces.flush(LAST_REQUESTS).await;
         }
     }
 

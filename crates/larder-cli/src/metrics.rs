@@ -12,6 +12,7 @@ use larder_gateway::{
     gateway::{RefreshCounts, Refresher, RouteStats, UpgradeStats},
     origins::{AddressStats, BreakerState, OriginsStats},
     pressure::{Pressure, PressureStats},
+    traces::{TraceCounts, Traces},
     upstream::UpstreamStats,
 };
 use serde_json::{Value, json};
@@ -137,6 +138,26 @@ impl Figures for AccessFigures {
             "outcome",
             vec![("written", written), ("lost", lost), ("left_out", left_out)],
         )]
+    }
+}
+
+/// What became of spans.
+pub(crate) struct TraceFigures(pub(crate) Traces);
+
+impl Figures for TraceFigures {
+    fn families(&self) -> Vec<Family> {
+        let TraceCounts { requests, sent, no_room, refused, waiting } = self.0.counts();
+        vec![
+            counter("trace_requests", "Requests that were traced", "", vec![("", requests)]),
+            counter("trace_spans_sent", "Spans that the collector has taken", "", vec![("", sent)]),
+            counter(
+                "trace_spans_dropped",
+                "Spans that the collector has not, because there was no room for more to wait or it did not take them",
+                "why",
+                vec![("no_room", no_room), ("refused", refused)],
+            ),
+            gauge("trace_spans_waiting", "Spans that wait to be sent, now", vec![("", waiting)]),
+        ]
     }
 }
 

@@ -230,6 +230,7 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
             ("outbox", serde_json::to_value(&config.outbox)),
             ("log", serde_json::to_value(&config.log)),
             ("access_log", serde_json::to_value(&config.access_log)),
+            ("tracing", serde_json::to_value(&config.tracing)),
         ]
         .map(|(name, part)| (name, part.unwrap_or_default()))
     };

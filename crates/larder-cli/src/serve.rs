@@ -29,6 +29,7 @@ use larder_gateway::{
         http1::{Http1Config, ReaderBody},
     },
     origins::Origins,
+    traces::Traces,
     upstream::UpstreamConfig,
 };
 use tokio::runtime::Builder;
@@ -47,8 +48,8 @@ use crate::{
     memory::{MemoryBound, watch},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, CdnFigures, MemoryFigures, OriginFigures,
-        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, kept_note, trouble,
-        upstream_states,
+        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, TraceFigures, kept_note,
+        trouble, upstream_states,
     },
     overlap::tell_each_other,
     predecessor::Predecessor,
@@ -239,6 +240,10 @@ impl Configured {
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
         gateway.remember(cdns.trail());
+        let traces = settings.traces.clone().and_then(Traces::start);
+        if let Some(traces) = &traces {
+            gateway.trace(traces.clone());
+        }
         let config = ServerConfig { pressure: gateway.pressure(), ..config };
         let server = Server::of(bound, config);
         let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
@@ -294,6 +299,10 @@ impl Configured {
                 };
                 let router = match &crowds {
                     Some(crowds) => router.stage(Stage::new().crowds(crowds.clone())),
+                    None => router,
+                };
+                let router = match &traces {
+                    Some(traces) => router.metrics(TraceFigures(traces.clone())),
                     None => router,
                 };
                 let router = router
@@ -483,6 +492,7 @@ impl Configured {
                 cache: cache.clone(),
                 cdns,
                 access_log: access_log.clone(),
+                traces,
                 counters: counters_of_all,
                 drain,
                 supervisor: supervisor.clone(),

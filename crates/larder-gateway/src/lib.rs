@@ -58,6 +58,7 @@ pub mod problem;
 pub mod routes;
 mod seldom;
 mod timer;
+pub mod traces;
 pub mod upgrade;
 pub mod upstream;
 

@@ -49,5 +49,6 @@ mod streams;
 mod support;
 mod tls;
 mod top;
+mod traces;
 mod upgrades;
 mod websocket;

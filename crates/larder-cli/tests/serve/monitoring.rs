@@ -43,7 +43,8 @@ async fn with_all_parts() -> (Larder, Origin, (TempDir, Certificate)) {
          [upstream.app]\nurls = [\"http://{place}\", \"http://localhost:{port}\"]\n\
          [[route]]\npath = \"/slow/**\"\nmax_fetches = 3\nrequests_per_address = 100\n\
          [[cdn]]\nname = \"edge\"\nhosts = [\"www.example.org\"]\n\
-         [cdn.varnish]\napi = \"http://127.0.0.1:9\"\n"
+         [cdn.varnish]\napi = \"http://127.0.0.1:9\"\n\
+         [tracing]\nendpoint = \"http://127.0.0.1:9\"\nsample = 0\n"
     );
     fs::write(folder.path().join("larder.toml"), text).unwrap();
     let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
@@ -117,6 +118,7 @@ fn part_of(name: &str, said: &Said) -> &'static str {
             "gateway_",
             "log_",
             "admin_",
+            "trace_",
         ]) =>
         {
             "The process"

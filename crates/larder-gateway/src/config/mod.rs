@@ -42,9 +42,9 @@ pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
     AccessLogPart, AddressesWord, AdminPart, BalanceWord, BreakerPart, CauseWord, CdnPart, Config,
     FormatWord, ForwardedWord, HealthPart, ListenerPart, LogPart, Memory, ModeWord, OutboxPart,
-    PairPart, ProtocolWord, PurgePart, QueryWord, ReadYourWritesPart, ReloadWord, RetryPart,
-    SchemeWord, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord,
-    UnsureWord, UpstreamPart, UpstreamTlsPart, VersionWord,
+    PairPart, ParentsWord, ProtocolWord, PurgePart, QueryWord, ReadYourWritesPart, ReloadWord,
+    RetryPart, SchemeWord, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, TracingPart,
+    UnknownNamesWord, UnsureWord, UpstreamPart, UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
 pub use rules::{

@@ -25,6 +25,7 @@ use crate::{
         http1::{FastPath, FieldLines, PeekedRequest},
     },
     routes::Way,
+    traces::{TRACEPARENT, Traces},
 };
 
 impl FastPath for Gateway {
@@ -67,6 +68,9 @@ impl FastPath for Gateway {
         }
         let ignored_cookies = policy.ignored_cookies();
         let has_fences = settings.config.read_your_writes.is_some();
+        let traces = self.common.traces.get();
+        let honours_parents = traces.is_some_and(|traces| traces.honours(believed.is_some()));
+        let mut parent = None;
         let mut shows_key = peer.is_on_this_machine();
         let mut decides = false;
         lines.retain(|line| {
@@ -84,6 +88,10 @@ impl FastPath for Gateway {
                         Left::Nothing => return false,
                     }
                 }
+                11 if honours_parents && is(&TRACEPARENT) => {
+                    decides |= parent.is_some();
+                    parent = Traces::is_told(line.value);
+                }
                 3 | 9 | 15 => shows_key &= !ASKS_FOR_OTHERS.iter().any(is),
                 _ => {}
             }
@@ -94,13 +102,18 @@ impl FastPath for Gateway {
         if decides {
             return None;
         }
+        // Where nobody before has decided over it, chance does. What is traced goes the whole way.
+        let by_chance = traces.filter(|_| parent.is_none());
+        if parent == Some(true) || by_chance.is_some_and(Traces::is_due) {
+            return None;
+        }
         let (fields, target) = (Fields::of_lines(lines), target.as_bytes());
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
         let row = &settings.rows[place];
         // Who may not ask is told so on the whole way, and what is no hit counts there.
         let Some(client) = client else {
-            return row.plain_hit(|| self.store.fast_hit(request, head));
+            return counted(row.plain_hit(|| self.store.fast_hit(request, head)), by_chance);
         };
         let of_route = settings.bounds[place].as_ref().and_then(|bounds| bounds.rates());
         let mut taken: [Option<&Rates>; 2] = [None; 2];
@@ -113,7 +126,7 @@ impl FastPath for Gateway {
         if served.is_none() {
             taken.into_iter().flatten().for_each(|rates| rates.give_back(client));
         }
-        served
+        counted(served, by_chance)
     }
 
     fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
@@ -124,6 +137,14 @@ impl FastPath for Gateway {
     fn is_crowded(&self) -> bool {
         self.store.is_crowded()
     }
+}
+
+/// What is answered here is not traced. What is not counts where it is answered.
+fn counted(served: Option<HitResponse>, by_chance: Option<&Traces>) -> Option<HitResponse> {
+    if let (Some(_), Some(traces)) = (&served, by_chance) {
+        traces.pass_over();
+    }
+    served
 }
 
 /// Who asks: the peer, or whom a trusted one asks for.

@@ -32,7 +32,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -72,7 +72,7 @@ use self::{
     client::LARDER_EXPLAIN,
     outbound::Outbound,
     own_writes::Writes,
-    past::{Asked, AsksHow, Past},
+    past::{Asked, AsksHow, LARDER_REQUEST, Past},
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
     target::OverTls,
@@ -95,8 +95,9 @@ use crate::{
     origins::Origins,
     pressure::Pressure,
     problem::Problem,
-    routes::{Ambiguous, Rewrite, Way, Ways},
+    routes::{Ambiguous, OTHERWISE, Rewrite, Way, Ways},
     seldom::Seldom,
+    traces::{ServerSpan, Traced, Traces},
     upgrade::Upgrade,
 };
 
@@ -128,6 +129,8 @@ struct Common {
     writes: Writes,
     pressure: Pressure,
     ledger: Ledger,
+    /// None where nothing is traced.
+    traces: OnceLock<Traces>,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -286,6 +289,7 @@ impl Gateway {
             writes: Writes::default(),
             pressure: Pressure::default(),
             ledger,
+            traces: OnceLock::new(),
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
@@ -369,6 +373,11 @@ impl Gateway {
         self.common.purges.remember(trail);
     }
 
+    /// From now on `traces` is told of the requests that it chooses. The first one counts.
+    pub fn trace(&self, traces: Traces) {
+        self.common.traces.set(traces).ok();
+    }
+
     /// What became of fences, by which readers see their own writes.
     pub fn fences(&self) -> FenceStats {
         self.common.writes.stats()
@@ -377,6 +386,13 @@ impl Gateway {
     /// What became of requests that offered another protocol.
     pub fn upgrades(&self) -> UpgradeStats {
         self.common.upgrades.stats()
+    }
+
+    /// Whether a request that has just come is traced: as its peer says, where that is believed, or by chance.
+    fn traced(&self, head: &Parts) -> Option<Traced> {
+        let traces = self.common.traces.get()?;
+        let is_believed = || self.common.settings.load().config.hop(head).believed.is_some();
+        traces.begin(&head.headers, is_believed())
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
@@ -537,6 +553,16 @@ impl Gateway {
     }
 }
 
+/// The span of a request that was let in, or turned away: then its route may not be known.
+fn span_of(traced: Traced, head: &mut Parts) -> ServerSpan {
+    let let_in = head.extensions.get::<LetIn>();
+    let route = let_in.and_then(|LetIn { settings, place, .. }| {
+        settings.config.written.as_ref()?.words(*place).filter(|words| ***words != *OTHERWISE)
+    });
+    let route = route.cloned();
+    ServerSpan::of(traced, head, route.as_ref())
+}
+
 /// Put into the extensions of a request that may change something: how its reader is told to see that.
 #[derive(Clone)]
 struct Write {
@@ -609,6 +635,7 @@ impl Gateway {
         config: PurgeConfig,
         head: Parts,
         purger: Purger,
+        span: Option<ServerSpan>,
     ) -> <Gateway as Service<Request<ReaderBody>>>::Future {
         let line = LogLine::begin(&head);
         let purges = self.common.purges.clone();
@@ -619,9 +646,12 @@ impl Gateway {
                 *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 broken
             });
-            let answer = answer.map(Body::from);
+            let mut answer = answer.map(Body::from);
             if let Some(line) = line {
                 line.end(&answer);
+            }
+            if let Some(span) = span {
+                span.go_with(&mut answer, None);
             }
             Ok(answer)
         })
@@ -653,7 +683,7 @@ impl Gateway {
         if let Some(let_in) = head.extensions.get_mut::<LetIn>() {
             let_in.crowd_calls = Some(crowd_calls);
         }
-        self.deliver(head, Empty::<Bytes>::new()).await
+        self.deliver(head, Empty::<Bytes>::new(), None).await
     }
 
     /// The answer to a request that goes no further, which is counted.
@@ -662,11 +692,13 @@ impl Gateway {
         *answer
     }
 
-    /// Has the cache answer a request that was let in, and counts what that was. The cache begins at once.
+    /// Has the cache answer a request that was let in, and counts what that was. The cache begins at once. `span`: it is
+    /// traced.
     fn deliver<B>(
         &mut self,
         mut head: Parts,
         body: B,
+        mut span: Option<ServerSpan>,
     ) -> impl Future<Output = Delivered> + Send + use<B>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -694,6 +726,9 @@ impl Gateway {
                 Ok(answer) => match answer.extensions().get::<Handled>() {
                     Some(handled) => {
                         row.answered(handled);
+                        if let Some(span) = &mut span {
+                            span.handled(handled);
+                        }
                         handled.verdict
                     }
                     // The cache has not said it, though it was asked to.
@@ -726,6 +761,10 @@ impl Gateway {
             if let Some(line) = line {
                 line.end(&answer);
             }
+            if let Some(span) = span {
+                let request_id = answer.headers().get(LARDER_REQUEST).cloned();
+                span.go_with(&mut answer, request_id);
+            }
             Delivered { answer, verdict }
         }
     }
@@ -751,15 +790,24 @@ impl Service<Request<ReaderBody>> for Gateway {
 
     fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        match self.inbound(&mut head) {
+        let traced = self.traced(&head);
+        let inbound = self.inbound(&mut head);
+        let span = traced.map(|traced| span_of(traced, &mut head));
+        match inbound {
             Err(turned_away) => {
-                return Box::pin(std::future::ready(Ok(self.turn_away(turned_away))));
+                let mut answer = self.turn_away(turned_away);
+                if let Some(span) = span {
+                    span.go_with(&mut answer, None);
+                }
+                return Box::pin(std::future::ready(Ok(answer)));
             }
-            Ok(Admitted::ToPurge(config, purger)) => return self.purge(config, head, purger),
+            Ok(Admitted::ToPurge(config, purger)) => {
+                return self.purge(config, head, purger, span);
+            }
             Ok(Admitted::ToCache(Pace::Usual)) => {}
             Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
-        Box::pin(self.deliver(head, body).map(|delivered| Ok(delivered.answer)))
+        Box::pin(self.deliver(head, body, span).map(|delivered| Ok(delivered.answer)))
     }
 }
 

@@ -8,13 +8,16 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use larder::http::{Body, Client, policy::forward};
 use tower::Service;
 
 use super::{Common, LetIn, past::LARDER_REQUEST};
-use crate::access::Note;
-use crate::origins::{OriginBody, Unanswered};
+use crate::{
+    access::Note,
+    origins::{OriginBody, Unanswered},
+    traces::asks_origin,
+};
 
 /// Between the cache and an origin: the origin's answers lose what was meant for this hop only.
 #[derive(Clone)]
@@ -61,6 +64,8 @@ impl Service<Request<Body>> for Outbound {
         let client = head.extensions.get::<Client>().map(|Client(ip)| *ip);
         let client = client.filter(|client| hop.believed.is_some() && !client.is_unspecified());
         forward::sign(&head.uri, &mut fields, hop, client);
+        let name = settings.config.upstream_names.get(upstream);
+        let mut span = asks_origin(&mut head, &mut fields, name);
         head.headers = fields;
         let asked = rewrite.as_ref().map(|rewrite| {
             rewrite.name_host(&mut head.headers);
@@ -72,15 +77,29 @@ impl Service<Request<Body>> for Outbound {
         Box::pin(async move {
             let place = match bounds {
                 None => None,
-                Some(bounds) => bounds.place().await?,
+                Some(bounds) => bounds.place().await.inspect_err(|error| {
+                    if let Some(span) = &mut span {
+                        span.unanswered(error);
+                    }
+                })?,
             };
             let is_asked = row.ask();
             if let Some(crowd_calls) = crowd_calls {
                 crowd_calls.fetch_add(1, Relaxed);
             }
             let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
-            let (mut head, mut body) = asking.await?.into_parts();
+            let answered = asking.await.inspect_err(|error| {
+                if let Some(span) = &mut span {
+                    span.unanswered(error);
+                }
+            });
+            let (mut head, mut body) = answered?.into_parts();
             drop(is_asked);
+            let says_who_asks = span.is_some();
+            if let Some(mut span) = span.take() {
+                span.answered(head.status);
+                body.end_with(span);
+            }
             if let Some(place) = place {
                 body.hold(place);
             }
@@ -93,11 +112,21 @@ impl Service<Request<Body>> for Outbound {
             if let (Some(rewrite), Some(asked)) = (rewrite, asked) {
                 rewrite.back(&asked, &mut head.headers);
             }
-            if forward::varies_by_peer(&head.headers) {
+            if forward::varies_by_peer(&head.headers)
+                || (says_who_asks && varies_by_trace(&head.headers))
+            {
                 // The cache does not know what this hop has told of the reader.
                 head.headers.append(header::VARY, HeaderValue::from_static("*"));
             }
             Ok(Response::from_parts(head, body))
         })
     }
+}
+
+/// Whether an answer differs by the trace that its request is a part of, as `Vary` has it.
+fn varies_by_trace(answer: &HeaderMap) -> bool {
+    let lines = answer.get_all(header::VARY).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|name| {
+        ["traceparent", "tracestate"].iter().any(|trace| name.trim().eq_ignore_ascii_case(trace))
+    })
 }

@@ -10,7 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{failure::Failure, ticket::Ticket};
-use crate::upstream::{UpstreamBody, UpstreamBodyError};
+use crate::{
+    traces::OriginSpan,
+    upstream::{UpstreamBody, UpstreamBodyError},
+};
 
 /// The body of an answer. Until its end, or until it is dropped, its address counts a request under way.
 pub struct OriginBody {
@@ -21,15 +24,18 @@ pub struct OriginBody {
     is_stream: bool,
     /// Its route's, until its end, where that has only so many.
     place: Option<OwnedSemaphorePermit>,
+    /// Until its end, where it is traced.
+    span: Option<OriginSpan>,
 }
 
 impl OriginBody {
     pub(super) fn unwatched(body: UpstreamBody) -> OriginBody {
-        OriginBody { body, ticket: None, is_stream: false, place: None }
+        OriginBody { body, ticket: None, is_stream: false, place: None, span: None }
     }
 
     pub(super) fn watched(body: UpstreamBody, ticket: Ticket, is_stream: bool) -> OriginBody {
-        let mut watched = OriginBody { body, ticket: Some(ticket), is_stream, place: None };
+        let mut watched =
+            OriginBody { body, ticket: Some(ticket), is_stream, place: None, span: None };
         watched.see_whether_ended();
         watched
     }
@@ -39,9 +45,17 @@ impl OriginBody {
         self.place = Some(place).filter(|_| !self.body.is_end_stream());
     }
 
+    /// Its span ends with it.
+    pub(crate) fn end_with(&mut self, span: OriginSpan) {
+        self.span = Some(span).filter(|_| !self.body.is_end_stream());
+    }
+
     fn see_whether_ended(&mut self) {
         if self.place.is_some() && self.body.is_end_stream() {
             self.place = None;
+        }
+        if self.span.is_some() && self.body.is_end_stream() {
+            self.span = None;
         }
         if self.ticket.is_some() && self.body.is_end_stream() {
             self.settle(None);
@@ -67,11 +81,17 @@ impl Body for OriginBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled
+            && let Some(mut span) = self.span.take()
+        {
+            span.broken();
+        }
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(_))) => self.see_whether_ended(),
             Poll::Ready(None) => {
                 self.place = None;
+                self.span = None;
                 self.settle(None);
             }
             // A reader that takes its time is not the address' fault.

@@ -34,6 +34,11 @@ use http::{Request, Response, StatusCode};
 use larder::http::Body;
 use tokio::time::timeout;
 
+#[cfg_attr(
+    not(feature = "otel"),
+    expect(unused_imports, reason = "only what is traced has one")
+)]
+pub(crate) use self::attempts::Witness;
 use self::{
     addresses::{Addresses, Heard, Server},
     attempts::Attempts,
@@ -127,7 +132,9 @@ impl Origins {
                 server.count_request();
                 all.count_alone();
                 let (heard, is_stream) = (server.heard(), is_stream(request.extensions()));
-                let asking = server.upstream.ask(request, Attempts::begin(&all));
+                let attempts = Attempts::begin(&all, request.extensions());
+                attempts.go_to(server.upstream.origin());
+                let asking = server.upstream.ask(request, attempts);
                 Step::Only { heard, is_stream, asking }
             }
             None => Step::Several(Box::pin(ask_in_turn(Arc::clone(&all), request))),
@@ -199,7 +206,7 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
     let mut ticket = Ticket::of(all, first);
     // An answer that says that the address is not well, should nothing better come.
     let mut poor = None;
-    let attempts = Arc::new(Attempts::begin(all));
+    let attempts = Arc::new(Attempts::begin(all, replay.extensions()));
     loop {
         seeker.tried.add(ticket.index());
         let server = &all.servers[ticket.index()];
@@ -264,6 +271,7 @@ async fn ask_one(
     can_repeat: bool,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     server.count_request();
+    attempts.go_to(server.upstream.origin());
     let asking = server.upstream.ask(replay.request(), Arc::clone(attempts));
     if !(ticket.is_probe() && can_repeat) {
         return asking.await;

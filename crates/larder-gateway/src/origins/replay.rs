@@ -60,6 +60,10 @@ impl Replay {
         request
     }
 
+    pub(super) fn extensions(&self) -> &Extensions {
+        &self.head.extensions
+    }
+
     /// Whether its time is over, had it asked `upstream` first.
     pub(super) fn is_late(&self, upstream: &UpstreamConfig) -> bool {
         let whole = upstream.limits(times(&self.head.extensions)).whole;

@@ -70,7 +70,8 @@ fn a_default_that_is_told_is_the_one_that_holds() {
         otherwise.name.line = None;
         let parts =
             (&settings.listeners[0].listen, &settings.server, settings.memory, settings.cache);
-        format!("{parts:?} {otherwise:?} {:?} {:?}", settings.upstreams, settings.access_log)
+        let beside = (&settings.access_log, &settings.traces);
+        format!("{parts:?} {otherwise:?} {:?} {beside:?}", settings.upstreams)
     };
     let usual = shown(LEAST);
     let mut told = 0;
@@ -84,8 +85,12 @@ fn a_default_that_is_told_is_the_one_that_holds() {
             // There is none where nobody says whose it is.
             "[[cdn]]" => continue,
             // Without a place there is none.
-            table @ "[access_log]" => {
-                let placed = format!("{LEAST}{table}\nto = \"stdout\"\n");
+            table @ ("[access_log]" | "[tracing]") => {
+                let place = match table {
+                    "[tracing]" => "endpoint = \"http://127.0.0.1:4318\"",
+                    _ => "to = \"stdout\"",
+                };
+                let placed = format!("{LEAST}{table}\n{place}\n");
                 assert_eq!(shown(&format!("{placed}{line}")), shown(&placed), "{line}");
                 told += 1;
                 continue;

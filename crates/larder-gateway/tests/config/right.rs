@@ -730,6 +730,23 @@ fn an_access_log_is_there_once_it_has_a_place() {
 }
 
 #[test]
+fn requests_are_traced_once_somebody_takes_spans() {
+    use larder_gateway::traces::Parents;
+    assert!(check(LEAST).unwrap().0.traces.is_none());
+    let said = |keys: &str| {
+        let text = format!("{LEAST}[tracing]\nendpoint = \"http://127.0.0.1:4318\"\n{keys}");
+        check(&text).unwrap().0.traces.unwrap()
+    };
+    let usual = said("");
+    assert_eq!(usual.endpoint.to_string(), "http://127.0.0.1:4318");
+    assert_eq!((usual.path.as_str(), usual.service_name.as_str()), ("/v1/traces", "larder"));
+    assert_eq!((usual.sample, usual.parents, usual.buffer), (0.01, Parents::Trusted, 2048));
+    let all = said("sample = 1\nservice_name = \"edge\"\nparents = \"none\"\nbuffer = 1\n");
+    assert_eq!((all.sample, all.parents, all.buffer), (1.0, Parents::None, 1));
+    assert_eq!(all.service_name, "edge");
+}
+
+#[test]
 fn a_service_that_cannot_switch_is_doubted_where_a_route_names_upgrades() {
     let text = |url: &str, more: &str| {
         format!(

@@ -125,6 +125,8 @@ struct AboutWaiters {
     is_of_several: AtomicBool,
     /// Told when somebody else comes.
     joined: Notify,
+    /// By what those call it who tell of single requests.
+    name: OnceLock<[u8; 24]>,
 }
 
 /// What those know a flight by who may join it, and what they wait for.
@@ -551,6 +553,12 @@ impl<L> Leader<L> {
         self.flight.waiters.asked_by.store(client, Ordering::Release);
     }
 
+    /// Gives it a name, which those learn who wait for it. The first one counts.
+    #[cfg(feature = "http")]
+    pub(crate) fn call(&self, name: [u8; 24]) {
+        self.flight.waiters.name.set(name).ok();
+    }
+
     /// Hands `landing` to those who wait and those who join from now on, while the flight goes on.
     #[cfg(feature = "http")]
     pub(crate) fn announce(&self, landing: L) {
@@ -692,6 +700,12 @@ impl<L: Clone> Follower<L> {
     /// What others may know of the flight's fetch.
     pub(crate) fn fetch(&self) -> &Arc<Fetch> {
         &self.flight.fetch
+    }
+
+    /// The name of the flight, if it has one by now.
+    #[cfg(feature = "http")]
+    pub(crate) fn called(&self) -> Option<[u8; 24]> {
+        self.flight.waiters.name.get().copied()
     }
 
     /// Whether there is something to share already.

@@ -99,6 +99,18 @@ pub(crate) enum Decision {
     Pass { reason: Reason },
 }
 
+impl Decision {
+    /// Why it is to be done.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Decision::Serve { reason, .. }
+            | Decision::Refuse { reason }
+            | Decision::Pass { reason } => *reason,
+            Decision::Ask { ask, .. } => ask.reason,
+        }
+    }
+}
+
 /// Looks at what is stored, and says what is to be done by the rules.
 pub(crate) fn decide(cache: &Parts, asked: &Retrieval, looker: Looker) -> Decision {
     let at_hand = cache.store.look_for(looker, asked);

@@ -14,6 +14,7 @@ use super::{
     error::NoAnswer,
     explain::{Handling, ReplyOutcome},
     landing::{Delivery, FlightOutcome, FlightResult, Follower},
+    phases::{FlightName, PhaseKind, Underway},
     request::Retrieval,
     respond::{Apply, first_byte_wanted, respond_brought},
     serve::{explained, stand_in},
@@ -46,7 +47,10 @@ pub(crate) async fn follow(
     is_earlier: bool,
 ) -> Followed {
     let comes_late = follower.has_landed();
+    let waits = PhaseKind::Follow { leader: None };
+    let phase = Underway::begin(&asked.head.extensions, waits);
     let Some(landing) = follower.landing().await else { return Followed::Again };
+    phase.turns_out(PhaseKind::Follow { leader: follower.called().map(FlightName) });
     let stale = |failure| stand_in(cache, asked, ask.reason, failure, Reason::StaleIfError);
     let stale_or = |error| match stale(OriginFailure::Disconnected) {
         Some(answer) => Followed::Answer(answer),

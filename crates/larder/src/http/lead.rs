@@ -28,6 +28,7 @@ use super::{
     landing::{FlightOutcome, FlightResult, Leader},
     origin::{Origin, OriginRequest},
     outside,
+    phases::{PhaseKind, Underway, phases_of},
     refresh::Refresh,
     reply::UnstoredReply,
     request::Retrieval,
@@ -56,6 +57,10 @@ pub(crate) async fn lead(
     if engine.tasks().is_closed() {
         return stale_or(NoAnswer::ShutDown);
     }
+    if let Some(phases) = phases_of(&asked.head.extensions) {
+        leader.call(phases.name().0);
+    }
+    let phase = Underway::begin(&asked.head.extensions, PhaseKind::Lead);
     let (own, landing) = oneshot::channel();
     let looks_below = looks_below(cache, asked, &ask, is_shared, Looker::Reader);
     let told = if is_shared || looks_below || goes_on(cache, asked, &ask) {
@@ -90,6 +95,7 @@ pub(crate) async fn lead(
             Box::pin(fetch(Arc::clone(cache), origin_request, leader, origin, Some(own)));
         fetch_here(cache, Box::pin(engine.tasks().own(fetching)), landing).await
     };
+    drop(phase);
     let Told { why, outcome } = told.ok_or_else(|| cache.given_up())?;
     match outcome {
         LeaderOutcome::FromBelow(found, origin) => {
@@ -151,7 +157,14 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
     let began = Instant::now();
     if let Some(beneath) = &cache.beneath {
         let whom = if is_shared { For::Readers } else { For::OneReader };
-        match below::look(&cache, beneath, &asked, &leader, whom).await {
+        let looking = PhaseKind::Look { is_below: true, why: None };
+        let phase = Underway::begin(&asked.head.extensions, looking);
+        let looked = below::look(&cache, beneath, &asked, &leader, whom).await;
+        if let Found::Response(found) = &looked {
+            phase.found(true, found.reason);
+        }
+        drop(phase);
+        match looked {
             Found::Response(found) => {
                 let is_stale = found.reason == Reason::StaleWhileRevalidate;
                 let way_on = origin.clone();

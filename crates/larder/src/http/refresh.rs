@@ -12,6 +12,7 @@ use super::{
     landing::Leader,
     miss::collapse_key_of,
     origin::{Origin, OriginRequest},
+    phases::{Phases, phases_of},
     request::Retrieval,
     store::AtHand,
     stored::Stored,
@@ -43,7 +44,10 @@ impl Refresh {
         let Refresh { at_hand, index, conditional, origin } = self;
         let key = Arc::clone(&asked.key);
         // Here, for it clones what the reader's server has put into the request.
-        let (asked, stored) = (asked.clone(), Arc::clone(&at_hand.variants.at(index).stored));
+        let (mut asked, stored) = (asked.clone(), Arc::clone(&at_hand.variants.at(index).stored));
+        if let Some(behind) = phases_of(&asked.head.extensions).map(Phases::behind) {
+            asked.head.extensions.insert(behind);
+        }
         // What waits for its turn does not keep the cache it waits in alive.
         let waiting = Arc::downgrade(cache);
         cache.engine().refresh(&key, at_hand.cost, || {
@@ -82,6 +86,9 @@ async fn run(
     let is_there = || cache.store.look(&key).variants.contain(&stored);
     if !is_there() {
         return;
+    }
+    if let Some(phases) = phases_of(&asked.head.extensions) {
+        leader.call(phases.name().0);
     }
     let mut attempt = engine.begin_refresh(&key);
     let polled = leader.polled();

@@ -32,6 +32,7 @@ use super::{
     origin::Origin,
     outside,
     pass::{Passing, pass},
+    phases::{PhaseKind, Underway},
     refresh::Refresh,
     request::{Retrieval, key_of},
     resume::resumable,
@@ -213,7 +214,9 @@ enum Next {
 
 /// What becomes of a request that the cache may answer.
 fn answer(cache: &Arc<Parts>, asked: Retrieval, origin: impl FnOnce() -> Origin) -> Answering {
-    match look(cache, &asked, origin) {
+    let looking = PhaseKind::Look { is_below: false, why: None };
+    let phase = Underway::begin(&asked.head.extensions, looking);
+    match look(cache, &asked, phase, origin) {
         Next::Answer(answer, refresh) => {
             if let Some(refresh) = refresh {
                 refresh.begin(cache, &asked);
@@ -231,8 +234,16 @@ fn answer(cache: &Arc<Parts>, asked: Retrieval, origin: impl FnOnce() -> Origin)
 }
 
 /// Looks at what is stored, and does at once what is decided where that takes no origin.
-fn look(cache: &Arc<Parts>, asked: &Retrieval, origin: impl FnOnce() -> Origin) -> Next {
-    match decide(cache, asked, Looker::Reader) {
+fn look(
+    cache: &Arc<Parts>,
+    asked: &Retrieval,
+    phase: Underway,
+    origin: impl FnOnce() -> Origin,
+) -> Next {
+    let decision = decide(cache, asked, Looker::Reader);
+    phase.found(false, decision.reason());
+    drop(phase);
+    match decision {
         Decision::Serve { at_hand, index, reason, refresh } => {
             let answer = serve(cache, asked, &at_hand, index, reason);
             let refresh = refresh.map(|conditional| {
@@ -293,7 +304,7 @@ async fn go_on(
         };
         // Meanwhile another flight may have landed, or a purge have come: what was purged is neither
         // confirmed nor completed. Who waits for this flight looks again as well if it ends here.
-        match look(cache, asked, || origin) {
+        match look(cache, asked, Underway::untold(), || origin) {
             Next::Answer(answer, refresh) => {
                 // First the flight ends: it would stand in the refresh's way.
                 drop(leads);

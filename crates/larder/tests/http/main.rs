@@ -20,6 +20,7 @@ mod listing;
 mod methods;
 mod no_vary_search;
 mod not_before;
+mod phases;
 mod poison;
 mod purge;
 mod range;

@@ -1,5 +1,6 @@
 //! What the tests stand on: `larder` processes and origins, and what other crates' tests stand on as well.
 
+pub(crate) mod collector;
 pub(crate) mod larder;
 pub(crate) mod origin;
 pub(crate) mod python;

@@ -16,6 +16,7 @@ mod origins;
 mod purge;
 mod server;
 mod shared;
+mod tracing;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub use self::{
         VersionWord,
     },
     shared::{SharedPart, UnsureWord},
+    tracing::{ParentsWord, TracingPart},
     upstream::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
 };
 use super::{route::Route, rules::Rules};
@@ -80,6 +82,9 @@ pub struct Config {
     /// A line for each request
     #[schemars(example = &"[access_log]\nto = \"stdout\"")]
     pub access_log: AccessLogPart,
+    /// Spans of single requests, for a collector of OpenTelemetry
+    #[schemars(example = &"[tracing]\nendpoint = \"http://127.0.0.1:4318\"")]
+    pub tracing: TracingPart,
     /// The services to put the cache before, each by a name of your choice
     #[schemars(example = &"[upstream.blog]\nurl = \"http://127.0.0.1:8001\"")]
     pub upstream: BTreeMap<String, UpstreamPart>,

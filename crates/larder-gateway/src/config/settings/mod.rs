@@ -9,6 +9,7 @@ mod origins;
 mod purge;
 mod route;
 mod server;
+mod tracing;
 mod upstream;
 
 use std::{
@@ -38,6 +39,7 @@ use crate::{
     cdn::{CdnConfig, OutboxConfig},
     origins::{Address, OriginsConfig},
     routes::{Routes, Way, Ways},
+    traces::{IS_BUILT, TracesConfig},
     upstream::{Protocol, Scheme, UpstreamConfig},
 };
 
@@ -60,6 +62,8 @@ pub struct Settings {
     pub admin_access: AdminAccess,
     /// Where each request has a line.
     pub access_log: Option<AccessLogConfig>,
+    /// Which requests are traced, and who is told.
+    pub traces: Option<TracesConfig>,
     /// What the cache may hold.
     pub memory: ByteSize,
     /// What the whole process may take, if that was said.
@@ -169,6 +173,7 @@ impl Settings {
             outbox,
             log: _,
             access_log,
+            tracing,
             upstream,
             defaults,
             route,
@@ -179,6 +184,7 @@ impl Settings {
         let running = check.running(server);
         let listeners = check.listeners(config, &server_config.http1);
         let access_log = check.access_log(access_log);
+        let traces = check.tracing(tracing, IS_BUILT);
         let of_purges = purge;
         let refresh = check.refresh(purge);
         let purge = check.purge(purge, secrets.purge_token.clone());
@@ -254,6 +260,7 @@ impl Settings {
             admin,
             admin_access,
             access_log,
+            traces,
             memory: size,
             process_memory,
             cache,

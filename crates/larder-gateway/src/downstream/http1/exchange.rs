@@ -38,6 +38,7 @@ use crate::{
     },
     interim::{self, Interims},
     problem::Problem,
+    traces,
     upgrade::{self, Switched, Upgraded},
 };
 
@@ -196,7 +197,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     {
         let SideWork { interims, mut upload, upgraded } = side_work;
         drop(interims);
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
+        let span = traces::answered(&mut parts.extensions);
         if parts.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switched) = upgraded.as_ref().and_then(Upgraded::take)
         {
@@ -205,6 +207,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             if let Some(mut entry) = entry {
                 entry.answered(parts.status, &parts.headers);
                 entry.whole();
+            }
+            if let Some(span) = span {
+                span.whole();
             }
             // On the heap, so that exchanges are no larger for it.
             return Box::pin(self.go_on_switched(&parts, switched)).await;
@@ -236,6 +241,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         let sent = self.send(body, promise.ending, &mut upload, entry.as_deref_mut()).await;
         if let (Some(entry), Sent::Whole | Sent::WholeButNoMore) = (&mut entry, sent) {
             entry.whole();
+        }
+        if let (Some(span), Sent::Whole | Sent::WholeButNoMore) = (span, sent) {
+            span.whole();
         }
         match sent {
             Sent::Cut => {

@@ -47,6 +47,7 @@ use crate::{
     },
     interim::{self, Interims},
     problem::Problem,
+    traces,
     upgrade::{self, Switched, Upgraded, WEBSOCKET},
 };
 
@@ -405,7 +406,8 @@ async fn answer<B>(
 {
     side_work.interims = None;
     side_work.notes.moved(0);
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    let span = traces::answered(&mut parts.extensions);
     if let Some(opening) = side_work.opening.take() {
         let switched = opening.upgraded.take();
         match (parts.status, switched) {
@@ -415,6 +417,9 @@ async fn answer<B>(
                 if let Some(mut entry) = entry {
                     entry.answered(parts.status, &parts.headers);
                     entry.whole();
+                }
+                if let Some(span) = span {
+                    span.whole();
                 }
                 let going_on = go_on_switched(parts, *opening, switched, respond, side_work);
                 // On the heap, so that exchanges are no larger for it.
@@ -449,6 +454,9 @@ async fn answer<B>(
     };
     if let (Some(entry), Sent::Whole) = (&mut entry, sent) {
         entry.whole();
+    }
+    if let (Some(span), Sent::Whole) = (span, sent) {
+        span.whole();
     }
     match sent {
         Sent::Whole => side_work.notes.answered(),

@@ -1,0 +1,115 @@
+//! What a plain hit costs that is not traced, where others are: an allocator that counts says it, in a process of its own.
+
+#![cfg(feature = "otel")]
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+use std::net::SocketAddr;
+
+use allocation_counter::measure;
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use larder::{
+    Cache,
+    http::{
+        HttpCache, Policy, Variants,
+        policy::{fields::FieldLine, scheme::Scheme},
+    },
+};
+use larder_gateway::{
+    Gateway, GatewayConfig,
+    downstream::{
+        Peer,
+        http1::{FastPath, FieldLines, PeekedRequest, ReaderBody},
+    },
+    traces::{Parents, Traces, TracesConfig},
+    upstream::{Upstream, UpstreamConfig},
+};
+use larder_test_support::{eventually::eventually, origin::Origin};
+use tower::Service;
+
+const HITS: usize = 100;
+
+fn peer() -> Peer {
+    SocketAddr::from(([127, 0, 0, 1], 4711)).into()
+}
+
+/// A gateway that has an answer for `/a`.
+async fn filled() -> (Gateway, Origin) {
+    let answer = "HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: 1\r\n\r\na";
+    let origin = Origin::saying(answer).await;
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let upstream = format!("http://{}", origin.address).parse().unwrap();
+    let upstream = Upstream::new(upstream, UpstreamConfig::default());
+    let mut gateway = Gateway::new(&cache, upstream, GatewayConfig::default());
+    let request = Request::get("http://larder.test/a").header("host", "larder.test");
+    let request = request.extension(peer()).body(ReaderBody::empty()).unwrap();
+    let answer = gateway.call(request).await.unwrap();
+    answer.into_body().collect().await.unwrap();
+    eventually("a hit", async || is_hit(&gateway, None, &mut Vec::new()).then_some(())).await;
+    (gateway, origin)
+}
+
+/// Whether a request is answered where it lies. `parent`: what it says in `traceparent`.
+fn is_hit(gateway: &Gateway, parent: Option<&str>, head: &mut Vec<u8>) -> bool {
+    let mut lines = FieldLines::new();
+    lines.push(FieldLine { name: b"host", value: b"larder.test" });
+    if let Some(parent) = parent {
+        lines.push(FieldLine { name: b"traceparent", value: parent.as_bytes() });
+    }
+    let (method, scheme, host, target) = (&Method::GET, Scheme::Http, b"larder.test", "/a");
+    let request = PeekedRequest { method, scheme, host, target, lines: &mut lines };
+    head.clear();
+    gateway.hit(request, peer(), head).is_some()
+}
+
+/// How much is allocated for hits that say this.
+fn allocated(gateway: &Gateway, parent: Option<&str>) -> u64 {
+    let mut head = Vec::with_capacity(4 << 10);
+    let counted = measure(|| {
+        for _ in 0..HITS {
+            assert!(is_hit(gateway, parent, &mut head));
+        }
+    });
+    counted.count_total
+}
+
+fn traces(sample: f64) -> Traces {
+    let config = TracesConfig {
+        endpoint: "http://127.0.0.1:9".parse().unwrap(),
+        path: "/v1/traces".parse().unwrap(),
+        tls: None,
+        service_name: "larder".to_owned(),
+        sample,
+        parents: Parents::All,
+        buffer: 16,
+    };
+    Traces::start(config).unwrap()
+}
+
+const UNTOLD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+const TOLD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[tokio::test]
+async fn a_plain_hit_that_is_not_traced_allocates_nothing() {
+    let (gateway, _origin) = filled().await;
+    assert_eq!(allocated(&gateway, None), 0, "where nothing is traced");
+    let traces = traces(0.0);
+    gateway.trace(traces.clone());
+    // What each thread draws once.
+    assert!(is_hit(&gateway, None, &mut Vec::new()));
+    assert_eq!(allocated(&gateway, None), 0);
+    assert_eq!(allocated(&gateway, Some(UNTOLD)), 0);
+    assert!(!is_hit(&gateway, Some(TOLD), &mut Vec::new()), "it goes the whole way");
+    assert_eq!(traces.counts().requests, 0);
+}
+
+#[tokio::test]
+async fn where_each_request_is_traced_none_is_answered_where_it_lies() {
+    let (gateway, _origin) = filled().await;
+    gateway.trace(traces(1.0));
+    for _ in 0..HITS {
+        assert!(!is_hit(&gateway, None, &mut Vec::new()));
+    }
+    assert!(is_hit(&gateway, Some(UNTOLD), &mut Vec::new()), "its sender has decided");
+}
