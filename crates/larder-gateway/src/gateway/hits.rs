@@ -113,7 +113,9 @@ impl FastPath for Gateway {
         let row = &settings.rows[place];
         // Who may not ask is told so on the whole way, and what is no hit counts there.
         let Some(client) = client else {
-            return counted(row.plain_hit(|| self.store.fast_hit(request, head)), by_chance);
+            let served = row.plain_hit(|| self.store.fast_hit(request, head));
+            count(&served, by_chance);
+            return served;
         };
         let of_route = settings.bounds[place].as_ref().and_then(|bounds| bounds.rates());
         let mut taken: [Option<&Rates>; 2] = [None; 2];
@@ -126,7 +128,8 @@ impl FastPath for Gateway {
         if served.is_none() {
             taken.into_iter().flatten().for_each(|rates| rates.give_back(client));
         }
-        counted(served, by_chance)
+        count(&served, by_chance);
+        served
     }
 
     fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
@@ -140,11 +143,10 @@ impl FastPath for Gateway {
 }
 
 /// What is answered here is not traced. What is not counts where it is answered.
-fn counted(served: Option<HitResponse>, by_chance: Option<&Traces>) -> Option<HitResponse> {
-    if let (Some(_), Some(traces)) = (&served, by_chance) {
+fn count(served: &Option<HitResponse>, by_chance: Option<&Traces>) {
+    if let (Some(traces), Some(_)) = (by_chance, served) {
         traces.pass_over();
     }
-    served
 }
 
 /// Who asks: the peer, or whom a trusted one asks for.
