@@ -24,9 +24,6 @@ interface Props {
   readonly unit: string;
 }
 
-/** So many rows the table has: the last ones, as far as there is something. */
-const TABLE_ROWS = 20;
-
 export function StackChart({ label, columns, layers, format, unit }: Props) {
   const [pointed, setPointed] = useState<number | null>(null);
   const heights = columns.map(({ sum }) =>
@@ -76,7 +73,7 @@ export function StackChart({ label, columns, layers, format, unit }: Props) {
         <span>{read === undefined ? '' : timeOf(columns[columns.length - 1] ?? read)}</span>
       </div>
       <details>
-        <summary>{known.length > TABLE_ROWS ? `The last ${TABLE_ROWS} as a table` : 'The same as a table'}</summary>
+        <summary>The same as a table</summary>
         <div className="table-box">
           <table className="table figures">
             <caption className="visually-hidden">
@@ -93,19 +90,16 @@ export function StackChart({ label, columns, layers, format, unit }: Props) {
               </tr>
             </thead>
             <tbody>
-              {known
-                .slice(-TABLE_ROWS)
-                .toReversed()
-                .map(({ column, parts }) => (
-                  <tr key={column.from}>
-                    <th scope="row">{timeOf(column)}</th>
-                    {layers.map((layer, at) => (
-                      <td key={layer.name} className="number">
-                        {format(parts[at] ?? 0)}
-                      </td>
-                    ))}
-                  </tr>
-                ))}
+              {known.toReversed().map(({ column, parts }) => (
+                <tr key={column.from}>
+                  <th scope="row">{timeOf(column)}</th>
+                  {layers.map((layer, at) => (
+                    <td key={layer.name} className="number">
+                      {format(parts[at] ?? 0)}
+                    </td>
+                  ))}
+                </tr>
+              ))}
             </tbody>
           </table>
         </div>
