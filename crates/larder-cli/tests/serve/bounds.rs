@@ -199,7 +199,9 @@ async fn a_connection_that_is_old_ends_with_an_answer() {
 #[tokio::test]
 async fn the_page_of_bounds_names_keys_and_metrics_that_there_are() {
     let origin = small().await;
-    let larder = larder(origin.address, "").await;
+    // Who tells no traces has no figures of them.
+    let tracing = "[tracing]\nendpoint = \"http://127.0.0.1:9\"";
+    let larder = larder(origin.address, tracing).await;
     let metrics = larder.get_from_admin("/metrics").await.text().to_owned();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.md");
     let page = fs::read_to_string(page).unwrap();
