@@ -21,7 +21,7 @@ const BINARY = resolve(process.env.LARDER_BIN ?? join(import.meta.dirname, '../.
  */
 export async function startGateway(rest) {
   const prepare = async (/** @type {string} */ folder) => {
-    const text = `[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n[memory]\nsize = "16MiB"\n${rest}`;
+    const text = `[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\nstage = true\n[memory]\nsize = "16MiB"\n${rest}`;
     await writeFile(join(folder, 'larder.toml'), text);
     return { PATH: process.env.PATH };
   };
