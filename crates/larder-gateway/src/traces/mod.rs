@@ -13,7 +13,7 @@
 //! Of a request's fields none is told; of its target the path. With the feature `otel` switched off all of this is left
 //! out, and nothing can be configured ([`IS_BUILT`]).
 //!
-//! The message is one, and is written here ([`proto`]): the crates that would write it bring a client for HTTP, a runtime
+//! The message is one, and is written here (`proto`): the crates that would write it bring a client for HTTP, a runtime
 //! for it, and a registry of their own.
 
 mod config;
