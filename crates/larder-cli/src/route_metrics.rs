@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use larder_admin::{
@@ -37,11 +37,16 @@ pub(crate) struct RouteMetrics {
     gateway: Gateway,
     /// Held while the figures of a scrape are made.
     named: Mutex<Named>,
+    /// What a scrape has told in tables, for its distributions: they are asked for next, and belong together.
+    told: Mutex<Option<AllTold>>,
 }
+
+/// What is told of each name, and of the others.
+type AllTold = Vec<(Arc<str>, Told)>;
 
 impl RouteMetrics {
     pub(crate) fn new(gateway: Gateway) -> RouteMetrics {
-        RouteMetrics { gateway, named: Mutex::new(Named::default()) }
+        RouteMetrics { gateway, named: Mutex::default(), told: Mutex::default() }
     }
 }
 
@@ -159,10 +164,14 @@ impl Named {
 }
 
 impl RouteMetrics {
-    fn tell(&self) -> Vec<(Arc<str>, Told)> {
+    fn tell(&self) -> AllTold {
         let table = self.gateway.route_table();
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.tell(&table)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Option<AllTold>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -188,7 +197,7 @@ impl Figures for RouteMetrics {
                 (labels, count as f64)
             })
         });
-        vec![
+        let tables = vec![
             Table {
                 name: "route_requests",
                 help: "Requests that were answered, by the route they fit and what they were to the cache",
@@ -225,11 +234,14 @@ impl Figures for RouteMetrics {
             of_each("route_memory_bytes", "What they weigh, now", Kind::Gauge, |told| {
                 told.bytes as f64
             }),
-        ]
+        ];
+        *self.told() = Some(told);
+        tables
     }
 
     fn distributions(&self) -> Vec<Distributions> {
-        let told = self.tell();
+        let told = self.told().take();
+        let told = told.unwrap_or_else(|| self.tell());
         let mut examples = examples(&told, self.gateway.past_waits());
         let of_each = told.iter().map(|(route, told)| {
             let Waits { counts, seconds } = told.counted.waits;

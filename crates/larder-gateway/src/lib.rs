@@ -45,6 +45,7 @@
 //! go from one to the other, and both answer with a [`problem`](problem::Problem).
 
 pub mod access;
+mod causes;
 pub mod cdn;
 pub mod config;
 pub mod downstream;

@@ -68,6 +68,12 @@ export function clockTime(date: Date): string {
 }
 const CLOCK = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
 
+/** By the clock of whoever looks, with the day: what began long ago has one. */
+export function moment(date: Date): string {
+  return MOMENT.format(date);
+}
+const MOMENT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
+
 export function plural(count: number, one: string, many: string): string {
   return `${wholeNumber(count)} ${count === 1 ? one : many}`;
 }

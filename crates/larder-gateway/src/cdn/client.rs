@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -12,14 +11,15 @@ use http_body_util::{BodyExt, Full, Limited};
 use tower::Service;
 
 use super::driver::{Answer, Call};
-use crate::upstream::{Origin, OriginTls, Upstream, UpstreamConfig};
+use crate::{
+    causes::in_a_line,
+    upstream::{Origin, OriginTls, Upstream, UpstreamConfig},
+};
 
 /// Of an answer no more is read.
 const MOST_BYTES: usize = 1 << 20;
 /// A driver speaks to one address, or to a few.
 const MOST_ORIGINS: usize = 16;
-/// Of what went wrong no more is told.
-const MOST_WORDS: usize = 300;
 
 /// Calls to one vendor.
 pub(super) struct Client {
@@ -73,19 +73,4 @@ impl Client {
         origins.insert(name, upstream.clone());
         Ok(upstream)
     }
-}
-
-/// An error and its causes.
-fn in_a_line(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text.truncate(text.floor_char_boundary(MOST_WORDS));
-    text
 }

@@ -1,7 +1,6 @@
 //! Export: sends spans to the collector, some at a time. One that is away or hangs costs nobody anything but spans.
 
 use std::{
-    error::Error,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -17,7 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{config::TracesConfig, proto, span::Span, tracer::Counts};
-use crate::upstream::{Upstream, UpstreamConfig};
+use crate::{
+    causes::in_a_line,
+    upstream::{Upstream, UpstreamConfig},
+};
 
 /// So many spans go in one call at most.
 const MOST_IN_A_CALL: usize = 512;
@@ -181,18 +183,4 @@ impl Exporter {
             status => Err(InVain::Refused(status)),
         }
     }
-}
-
-/// An error and its causes.
-fn in_a_line(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

@@ -159,7 +159,7 @@ function remedyOf({ verdict, gone, nearest }: Told, last: Explanation['last']): 
   const apart = parametersApart(nearest[0]);
   if (apart.length > 0) {
     const names = apart.map((name) => `"${name}"`).join(', ');
-    return `The same is stored without ${apart.map((name) => `\`${name}\``).join(' and ')}. If the answer does not depend on that, leave it out of the key: \`query_deny = [${names}]\` in the route, or \`query_deny = ["tracking"]\` for the usual ones (utm_*, gclid and their kin).`;
+    return `The same is stored, and differs in ${apart.map((name) => `\`${name}\``).join(' and ')} alone. If the answer does not depend on that, leave it out of the key: \`query_deny = [${names}]\` in the route, or \`query_deny = ["tracking"]\` for the usual ones (utm_*, gclid and their kin).`;
   }
   if (gone !== null && ['evicted', 'purged'].includes(gone.cause)) return reasonWords(gone.cause).remedy;
   return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;

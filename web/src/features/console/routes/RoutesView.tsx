@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { Field } from '../../../ui/Field';
-import { clockTime, day, plural, wholeNumber } from '../../../ui/format';
+import { moment, plural, wholeNumber } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchRoutes } from '../api/routes';
 import type { Routes } from '../api/routes';
@@ -75,7 +75,7 @@ function Told({ routes: { since, routes, total }, query, onAgain }: ToldProps) {
           <header className="part-head">
             <h2 id="routes-title">{plural(total, 'route', 'routes')}</h2>
             <p>
-              {since === null ? '' : `Counted since ${day(since)}, ${clockTime(since)}. `}
+              {since === null ? '' : `Counted since ${moment(since)}. `}
               {total > routes.length ? `The ${wholeNumber(routes.length)} that cost the origin most. ` : ''}
               {total > FEW ? (
                 <button type="button" className="link-button" onClick={onAgain}>
