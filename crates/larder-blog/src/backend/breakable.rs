@@ -10,6 +10,7 @@ use larder::lower::{
     Answering, BodyId, Commit, Copies, Forget, Forgotten, Heads, Holds, LeaseAnswer, LogPart,
     LowerError, LowerPurge, LowerTier, Piece, Position, Reader, Readers, Record, Tail, TierFigures,
 };
+use larder_admin::instances::{Fleet, Told};
 use tokio::sync::watch;
 
 /// Puts a tier out of reach, and back. Clones are one.
@@ -65,6 +66,16 @@ impl<T> Breakable<T> {
                 answer = call => answer,
             }
         })
+    }
+}
+
+/// Who shares the tier is not known while that is out of reach.
+impl<F: Fleet> Fleet for Breakable<F> {
+    fn instances(&self) -> Told<'_> {
+        match self.breaker.is_broken() {
+            true => Box::pin(std::future::ready(Err(OutOfReach.to_string()))),
+            false => self.tier.instances(),
+        }
     }
 }
 

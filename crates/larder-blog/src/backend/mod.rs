@@ -154,7 +154,7 @@ impl Backend {
             .stage(stage)
             .stop_with(stop);
         let admin = match &self.shared {
-            Some(shared) => admin.fleet(shared.clone()),
+            Some(shared) => admin.fleet(Breakable::new(shared.clone(), self.breaker.clone())),
             None => admin,
         };
         let admin = page_origins.iter().try_fold(admin, |admin, origin| admin.allow_origin(origin));

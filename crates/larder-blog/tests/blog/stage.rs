@@ -145,12 +145,15 @@ async fn redis_is_out_of_reach_until_it_is_mended_and_readers_are_answered_all_t
         assert_eq!(get(&blog.backend(path)).await.status, 200, "{path}");
     }
     assert_eq!(writes().await, before, "nothing gets there");
+    let others = async || get(&blog.console("/v1/instances")).await.status;
+    assert_ne!(others().await, 200, "nobody knows who shares it");
 
     state(false).await;
     eventually("that it answers again", async || {
         (!is_ready().await.contains("the shared tier of posts")).then_some(())
     })
     .await;
+    assert_eq!(others().await, 200);
     eventually("a write", async || {
         let cleared = ask(Method::POST, &blog.console("/v1/purge")).json(&json!({"all": true}));
         assert_eq!(answer(cleared).await.status, 200);
