@@ -199,7 +199,7 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 17] = [
+    const AT_ONCE: [&str; 18] = [
         "name",
         "trusted_peers",
         "trusted_readers",
@@ -207,6 +207,7 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
         "redirect_to_https",
         "explain_token_file",
         "request_ids",
+        "sampled_hits",
         "secret_file",
         "for",
         "requests_per_address",

@@ -57,6 +57,7 @@ pub mod pem;
 pub mod pressure;
 pub mod problem;
 pub mod routes;
+mod sample;
 mod seldom;
 mod timer;
 pub mod traces;

@@ -1,12 +1,12 @@
-//! What a plain hit costs that is not traced, where others are: an allocator that counts says it, in a process of its own.
+//! What a plain hit costs that is not traced and has no id, where others are and have: an allocator that counts says it, in a process of its own.
 
 #![cfg(feature = "otel")]
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use allocation_counter::measure;
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use http_body_util::BodyExt;
 use larder::{
     Cache,
@@ -21,6 +21,7 @@ use larder_gateway::{
         Peer,
         http1::{FastPath, FieldLines, PeekedRequest, ReaderBody},
     },
+    routes::Ways,
     traces::{Parents, Traces, TracesConfig},
     upstream::{Upstream, UpstreamConfig},
 };
@@ -35,13 +36,17 @@ fn peer() -> Peer {
 
 /// A gateway that has an answer for `/a`.
 async fn filled() -> (Gateway, Origin) {
+    filled_with(GatewayConfig::default()).await
+}
+
+async fn filled_with(config: GatewayConfig) -> (Gateway, Origin) {
     let answer = "HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: 1\r\n\r\na";
     let origin = Origin::saying(answer).await;
     let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
     let cache = HttpCache::new(store, Policy::guarded());
     let upstream = format!("http://{}", origin.address).parse().unwrap();
     let upstream = Upstream::new(upstream, UpstreamConfig::default());
-    let mut gateway = Gateway::new(&cache, upstream, GatewayConfig::default());
+    let mut gateway = Gateway::new(&cache, upstream, config);
     let request = Request::get("http://larder.test/a").header("host", "larder.test");
     let request = request.extension(peer()).body(ReaderBody::empty()).unwrap();
     let answer = gateway.call(request).await.unwrap();
@@ -112,4 +117,41 @@ async fn where_each_request_is_traced_none_is_answered_where_it_lies() {
         assert!(!is_hit(&gateway, None, &mut Vec::new()));
     }
     assert!(is_hit(&gateway, Some(UNTOLD), &mut Vec::new()), "its sender has decided");
+}
+
+#[tokio::test]
+async fn a_share_of_plain_hits_has_ids_and_the_others_allocate_nothing() {
+    let ids = |sampled_hits| GatewayConfig { sampled_hits, ..GatewayConfig::default() };
+    let (gateway, _origin) = filled_with(ids(1e-12)).await;
+    assert_eq!(allocated(&gateway, None), 0);
+    let upstreams = gateway.upstreams();
+    let ways = || Ways::one(Arc::new(Policy::guarded()));
+    // What a thread had drawn for another share is of no use for this.
+    gateway.reload(upstreams.clone(), ways(), ids(1.0));
+    for _ in 0..HITS {
+        assert!(!is_hit(&gateway, None, &mut Vec::new()));
+    }
+    assert!(id_of(&gateway).await.is_some());
+    gateway.reload(upstreams.clone(), ways(), ids(0.25));
+    let mut sampled = 0;
+    for _ in 0..2000 {
+        // As a connection does: what is not answered where it lies goes the whole way.
+        if !is_hit(&gateway, None, &mut Vec::new()) {
+            assert!(id_of(&gateway).await.is_some(), "it was chosen before anything was done");
+            sampled += 1;
+        }
+    }
+    assert!((350..=650).contains(&sampled), "{sampled} of 2000, a quarter of them");
+    let off = GatewayConfig { request_ids: false, ..ids(1.0) };
+    gateway.reload(upstreams, ways(), off);
+    assert!(is_hit(&gateway, None, &mut Vec::new()));
+    assert_eq!(id_of(&gateway).await, None);
+}
+
+/// The id of an answer that has gone the whole way, where it has one.
+async fn id_of(gateway: &Gateway) -> Option<HeaderValue> {
+    let request = Request::get("http://larder.test/a").header("host", "larder.test");
+    let request = request.extension(peer()).body(ReaderBody::empty()).unwrap();
+    let answer = gateway.clone().call(request).await.unwrap();
+    answer.headers().get("larder-request").cloned()
 }

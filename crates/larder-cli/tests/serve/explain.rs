@@ -1,6 +1,6 @@
 //! Why a gateway that runs answers as it does: asked in its admin API and by `larder explain`, of requests to come and past.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
@@ -138,6 +138,26 @@ async fn what_became_of_a_request_is_found_by_the_id_of_its_answer() {
         .get_from_admin(&format!("/v1/requests/{}", asked.field("larder-request").unwrap()))
         .await;
     assert!(past.text().contains("\"verdict\":\"hit\""), "{}", past.text());
+}
+
+#[tokio::test]
+async fn a_plain_hit_has_an_id_where_chance_has_it() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let listeners = LISTENERS.replacen("[server]\n", "[server]\nsampled_hits = 1\n", 1);
+    let text = format!("{listeners}[upstream.blog]\nurl = \"http://{}\"\n", origin.address);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    larder.get("/posts/3").await;
+    let mut ids = BTreeSet::new();
+    for _ in 0..3 {
+        let hit = larder.get("/posts/3").await;
+        let id = hit.field("larder-request").unwrap().to_owned();
+        let past = larder.get_from_admin(&format!("/v1/requests/{id}")).await;
+        assert!(past.text().contains("\"verdict\":\"hit\""), "{}", past.text());
+        ids.insert(id);
+    }
+    assert_eq!((ids.len(), origin.requests().len()), (3, 1));
 }
 
 #[tokio::test]

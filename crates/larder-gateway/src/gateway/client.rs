@@ -43,6 +43,9 @@ pub struct GatewayConfig {
     pub explain_token: Option<String>,
     /// Whether answers that are no plain hits carry an id, by which it is told later what became of the request. Default yes.
     pub request_ids: bool,
+    /// Which share of the plain hits carries one too, from 0 to 1: chosen by chance, each goes the whole way of a request.
+    /// Default 0.
+    pub sampled_hits: f64,
     /// What is written of the routes, for who asks why a request is answered as it is. Default nothing: then it is told
     /// without routes and lines.
     pub written: Option<Arc<Written>>,
@@ -94,6 +97,7 @@ impl Default for GatewayConfig {
             upstream_names: Vec::new(),
             explain_token: None,
             request_ids: true,
+            sampled_hits: 0.0,
             written: None,
             read_your_writes: None,
             purge: None,

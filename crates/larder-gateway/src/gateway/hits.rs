@@ -25,6 +25,7 @@ use crate::{
         http1::{FastPath, FieldLines, PeekedRequest},
     },
     routes::Way,
+    sample::Sample,
     traces::{TRACEPARENT, Traces},
 };
 
@@ -102,9 +103,13 @@ impl FastPath for Gateway {
         if decides {
             return None;
         }
-        // Where nobody before has decided over it, chance does. What is traced goes the whole way.
+        // Where nobody before has decided over it, chance does. What is traced goes the whole way, as does what has an id.
         let by_chance = traces.filter(|_| parent.is_none());
         if parent == Some(true) || by_chance.is_some_and(Traces::is_due) {
+            return None;
+        }
+        let ids = settings.sampled_hits;
+        if ids.is_some_and(Sample::is_due) {
             return None;
         }
         let (fields, target) = (Fields::of_lines(lines), target.as_bytes());
@@ -114,7 +119,7 @@ impl FastPath for Gateway {
         // Who may not ask is told so on the whole way, and what is no hit counts there.
         let Some(client) = client else {
             let served = row.plain_hit(|| self.store.fast_hit(request, head));
-            count(&served, by_chance);
+            count(&served, by_chance, ids);
             return served;
         };
         let of_route = settings.bounds[place].as_ref().and_then(|bounds| bounds.rates());
@@ -128,7 +133,7 @@ impl FastPath for Gateway {
         if served.is_none() {
             taken.into_iter().flatten().for_each(|rates| rates.give_back(client));
         }
-        count(&served, by_chance);
+        count(&served, by_chance, ids);
         served
     }
 
@@ -142,10 +147,16 @@ impl FastPath for Gateway {
     }
 }
 
-/// What is answered here is not traced. What is not counts where it is answered.
-fn count(served: &Option<HitResponse>, by_chance: Option<&Traces>) {
-    if let (Some(traces), Some(_)) = (by_chance, served) {
+/// What is answered here is not traced, and has no id. What is not counts where it is answered.
+fn count(served: &Option<HitResponse>, by_chance: Option<&Traces>, ids: Option<Sample>) {
+    if served.is_none() {
+        return;
+    }
+    if let Some(traces) = by_chance {
         traces.pass_over();
+    }
+    if let Some(ids) = ids {
+        ids.take();
     }
 }
 

@@ -96,6 +96,7 @@ use crate::{
     pressure::Pressure,
     problem::Problem,
     routes::{Ambiguous, OTHERWISE, Rewrite, Way, Ways},
+    sample::Sample,
     seldom::Seldom,
     traces::{ServerSpan, Traced, Traces},
     upgrade::Upgrade,
@@ -144,6 +145,8 @@ struct Settings {
     bounds: Vec<Option<Arc<Bounds>>>,
     /// What is known of the requests of each way, by its place.
     rows: Vec<Arc<Row>>,
+    /// Chooses the plain hits that have an id.
+    sampled_hits: Option<Sample>,
     /// Something depends on who asks.
     asks_for_clients: bool,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
@@ -233,6 +236,7 @@ impl Settings {
         let asks_for_clients =
             rates.is_some() || of_routes || ways.iter().any(|way| way.for_strangers.is_some());
         Arc::new(Settings {
+            sampled_hits: past::sampled_hits(&config),
             config,
             upstreams,
             ways,

@@ -1,6 +1,6 @@
 //! Past: what has become of the last requests, found again by the ids that their answers carry.
 //!
-//! A plain hit has an id only where it is asked for one, so nothing is written for it. Rings are striped by thread: an event
+//! A plain hit has an id only where it is asked for one, or chance has chosen it: for all others nothing is written. Rings are striped by thread: an event
 //! loop meets no other at its ring's lock. Of a request is kept what tells why it was answered so: no field, no cookie, no
 //! credential, and of its query the names.
 
@@ -22,10 +22,21 @@ use larder_admin::{
     routes::{PastWait, Waits},
 };
 
-use super::{LetIn, Settings};
+use super::{GatewayConfig, LetIn, Settings};
+use crate::sample::{Drawn, Sample};
 
 /// In it an answer carries its request's id.
 pub(super) const LARDER_REQUEST: HeaderName = HeaderName::from_static("larder-request");
+
+thread_local! {
+    static COUNTDOWN: Cell<Option<Drawn>> = const { Cell::new(None) };
+}
+
+/// Chooses the plain hits that have an id. None: no plain hit does unless it is asked for.
+pub(super) fn sampled_hits(config: &GatewayConfig) -> Option<Sample> {
+    let is_any = config.request_ids && config.sampled_hits > 0.0;
+    is_any.then(|| Sample::of(config.sampled_hits, &COUNTDOWN))
+}
 
 /// As many rings; loops beyond that share them.
 const STRIPES: usize = 16;
@@ -87,7 +98,8 @@ pub(super) struct AsksHow;
 
 /// What is known of a request before it is answered. It copies nothing.
 pub(super) struct Asked {
-    asks_how: bool,
+    /// Its answer has an id also where it is a plain hit.
+    has_id: bool,
     method: Method,
     uri: Uri,
     settings: Arc<Settings>,
@@ -99,8 +111,10 @@ impl Asked {
     /// None where ids are not given.
     pub(super) fn of(head: &Parts) -> Option<Asked> {
         let LetIn { settings, place, .. } = head.extensions.get()?;
+        // Each is counted, also where it is asked for.
+        let is_chosen = settings.sampled_hits.is_some_and(Sample::take);
         settings.config.request_ids.then(|| Asked {
-            asks_how: head.extensions.get::<AsksHow>().is_some(),
+            has_id: is_chosen || head.extensions.get::<AsksHow>().is_some(),
             method: head.method.clone(),
             uri: head.uri.clone(),
             settings: Arc::clone(settings),
@@ -139,7 +153,7 @@ impl Past {
         let is_plain_hit =
             |handled: &Handled| handled.verdict == Verdict::Hit && handled.reason == Reason::Hit;
         let became = match (handled, has_failed) {
-            (Some(handled), _) if is_plain_hit(&handled) && !asked.asks_how => return,
+            (Some(handled), _) if is_plain_hit(&handled) && !asked.has_id => return,
             (Some(handled), _) => Became::Answered(handled),
             (None, true) => Became::Failed,
             (None, false) => return,
@@ -147,7 +161,7 @@ impl Past {
         let id = self.next_id();
         let text = HeaderValue::from_bytes(&hex(id)).expect("digits and letters");
         answer.headers_mut().insert(LARDER_REQUEST, text);
-        let Asked { asks_how: _, method, uri, settings, place, began } = asked;
+        let Asked { has_id: _, method, uri, settings, place, began } = asked;
         let written = settings.config.written.as_ref();
         let record = Record {
             id,

@@ -24,7 +24,7 @@ impl SpanId {
 }
 
 /// Never zero, which is no id. The system's random numbers seed the standard library's, and each has keys of its own.
-pub(super) fn bits() -> u64 {
+fn bits() -> u64 {
     RandomState::new().hash_one(0).max(1)
 }
 

@@ -32,8 +32,6 @@ mod proto;
 #[cfg(feature = "otel")]
 mod request;
 #[cfg(feature = "otel")]
-mod sample;
-#[cfg(feature = "otel")]
 mod span;
 #[cfg(feature = "otel")]
 mod tracer;

@@ -1,6 +1,7 @@
 //! Tracer: decides which requests are traced, and takes their spans. It waits for nothing.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,9 +20,13 @@ use super::{
     context::Parent,
     export::Exporter,
     ids::{Place, SpanId, TraceId},
-    sample::Sample,
     span::{Anchor, Span},
 };
+use crate::sample::{Drawn, Sample};
+
+thread_local! {
+    static COUNTDOWN: Cell<Option<Drawn>> = const { Cell::new(None) };
+}
 
 /// The traces of a process. Clones are the same.
 #[derive(Clone)]
@@ -56,7 +61,7 @@ impl Traces {
     pub fn start(config: TracesConfig) -> Option<Traces> {
         let (spans, waiting) = mpsc::channel(config.buffer.max(1));
         let (counts, stop) = (Arc::<Counts>::default(), CancellationToken::new());
-        let (sample, parents) = (Sample { share: config.sample }, config.parents);
+        let (sample, parents) = (Sample::of(config.sample, &COUNTDOWN), config.parents);
         let exporter = Exporter::new(config, waiting, Arc::clone(&counts), stop.clone());
         let exporting = Mutex::new(Some(tokio::spawn(exporter.run())));
         Some(Traces(Arc::new(Shared { sample, parents, spans, counts, stop, exporting })))

@@ -149,9 +149,13 @@ pub struct Server {
     pub explain_token_file: Option<PathBuf>,
     /// Whether answers that are no plain hits carry a random id (Larder-Request), by which GET /v1/requests/ID of the admin
     /// API tells what became of the request; of the last few thousand, without fields and query values. Plain hits have one
-    /// where the request has Larder-Explain and may see keys. Default true
+    /// where the request has Larder-Explain and may see keys, and where chance has it (sampled_hits). Default true
     #[schemars(example = false)]
     pub request_ids: Option<bool>,
+    /// Which share of the plain hits, from 0 to 1, carries such an id too, each chosen by chance; it costs those as much as
+    /// any answer that is none. Default 0
+    #[schemars(range(min = 0, max = 1), example = 0.001)]
+    pub sampled_hits: Option<f64>,
     /// Whoever has changed something here sees it at once: the answer to a request that may have changed something carries
     /// a cookie and a field (Larder-Fence), and who sends that back gets nothing older. Default nobody does before what
     /// was changed is purged

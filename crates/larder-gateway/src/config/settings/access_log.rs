@@ -15,10 +15,7 @@ const LARGEST_BUFFER: u64 = 1 << 30;
 impl Check<'_> {
     pub(super) fn access_log(&mut self, part: &AccessLogPart) -> Option<AccessLogConfig> {
         let AccessLogPart { to, format, sample, query, addresses, buffer } = part;
-        let sample = sample.unwrap_or(1.0);
-        if !(0.0..=1.0).contains(&sample) {
-            self.note("access_log.sample", "say a share of the requests, from 0 to 1");
-        }
+        let sample = self.share("access_log.sample", *sample, 1.0);
         if let Some(size) = buffer {
             if size.0.as_u64() < SMALLEST_BUFFER {
                 self.note("access_log.buffer", "that is too little for long lines: at least 64KiB");

@@ -52,6 +52,15 @@ impl Check<'_> {
         }
     }
 
+    /// How many of many, from 0 to 1.
+    pub(super) fn share(&mut self, path: &str, said: Option<f64>, usual: f64) -> f64 {
+        let share = said.unwrap_or(usual);
+        if !(0.0..=1.0).contains(&share) {
+            self.note(path, "say a share of the requests, from 0 to 1");
+        }
+        share
+    }
+
     pub(super) fn head(&mut self, path: &str, said: Option<&Size>, usual: usize) -> usize {
         let Some(size) = said else { return usual };
         if size.0.as_u64() < SMALLEST_HEAD {

@@ -189,10 +189,13 @@ impl Check<'_> {
         let trusted_readers = server.trusted_readers.iter().flatten().map(|peer| peer.0);
         let trusted_readers = trusted_readers.collect();
         let read_your_writes = self.read_your_writes(&server.read_your_writes);
+        let sampled_hits =
+            self.share("server.sampled_hits", server.sampled_hits, usual.sampled_hits);
         GatewayConfig {
             name,
             explain_token,
             request_ids: server.request_ids.unwrap_or(usual.request_ids),
+            sampled_hits,
             listeners,
             trusted_readers,
             rate,

@@ -22,10 +22,7 @@ impl Check<'_> {
     /// `is_built`: this program can trace requests.
     pub(super) fn tracing(&mut self, part: &TracingPart, is_built: bool) -> Option<TracesConfig> {
         let TracingPart { endpoint, sample, service_name, parents, buffer } = part;
-        let sample = sample.unwrap_or(SAMPLE);
-        if !(0.0..=1.0).contains(&sample) {
-            self.note("tracing.sample", "say a share of the requests, from 0 to 1");
-        }
+        let sample = self.share("tracing.sample", *sample, SAMPLE);
         let service_name = service_name.as_deref().unwrap_or("larder");
         if service_name.is_empty() || service_name.len() > LONGEST_NAME {
             self.note("tracing.service_name", "a name is up to 255 bytes, and one at least");
