@@ -45,6 +45,7 @@ use crate::{
     stage::{self, Stage},
     stats, tags,
     trail::Trail,
+    walks::Walks,
 };
 
 /// The most event streams open at once; one more is answered 503.
@@ -224,7 +225,9 @@ impl Admin {
     pub fn router(mut self) -> Router {
         let tokens = self.tokens.unwrap_or_else(|| Tokens::new(self.read, self.write));
         let entry = Entry::new(tokens.clone());
+        let walks = Walks::default();
         self.figures.push(Box::new(entry.clone()));
+        self.figures.push(Box::new(walks.clone()));
         let cors = self.allowed.cors();
         let allowed = Arc::new(self.allowed);
         let console = Arc::new(Console {
@@ -239,6 +242,7 @@ impl Admin {
             trail: self.trail,
             key_routes: self.key_routes.unwrap_or_else(|| Arc::new(NoRoutes)),
             traffic: self.traffic,
+            walks,
             snapshots: Arc::new(Snapshots::default()),
             history: History::default(),
             fleet: self.fleet,

@@ -21,6 +21,7 @@ use crate::{
     snapshots::Snapshots,
     stage::Stage,
     trail::Trail,
+    walks::Walks,
 };
 
 /// What `/readyz` tells beside.
@@ -49,6 +50,8 @@ pub(crate) struct Console {
     pub(crate) key_routes: Arc<dyn KeyRoutes>,
     /// Who counts requests, if anybody does.
     pub(crate) traffic: Option<CountTraffic>,
+    /// The purges that look at every key.
+    pub(crate) walks: Walks,
     /// What the caches hold, listed.
     pub(crate) snapshots: Arc<Snapshots>,
     /// What happened in the last hour.

@@ -99,6 +99,7 @@ pub mod stage;
 mod stats;
 mod tags;
 pub mod trail;
+pub mod walks;
 pub mod watch;
 
 pub use admin::Admin;

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use larder::{Asked, Glob, Mode, Purge, PurgeError, Receipt, Tier};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
@@ -31,6 +31,7 @@ use crate::{
     receipt::ReceiptView,
     refresh::Refreshed,
     trail::{Story, Trail},
+    walks::{ASK_AGAIN, NoWalk, is_walk},
 };
 
 const TITLE: &str = "Purge not understood";
@@ -260,9 +261,15 @@ impl Targets {
     }
 
     /// Every cache, also after one that does not count.
-    async fn purge(&self, caches: &[Arc<dyn Managed>], how: How) -> Result<Purged, PurgeError> {
-        let mode = how.mode.as_str();
-        let mut made = make(self.purges(), caches, how).await?;
+    async fn purge(&self, console: &Console, how: How) -> Result<Purged, NotMade> {
+        let (caches, mode, purges) = (&console.caches, how.mode.as_str(), self.purges());
+        let mut made = match purges.iter().any(|purge| is_walk(&purge.scope)) {
+            true => {
+                let caches = caches.clone();
+                console.walks.walk(async move { make(purges, &caches, how).await }).await??
+            }
+            false => make(purges, caches, how).await?,
+        };
         let told = made.iter_mut().flat_map(|made| std::mem::take(&mut made.told)).collect();
         let counts: Vec<_> = made.iter().map(|made| made.entries).collect();
         let mut purged = Purged {
@@ -290,6 +297,33 @@ impl Targets {
             Targets::All | Targets::Prefix(_) | Targets::Glob(_) | Targets::Tags(_) => {}
         }
         Ok(purged)
+    }
+}
+
+/// Why a purge was not made.
+#[derive(Debug, thiserror::Error)]
+enum NotMade {
+    #[error(transparent)]
+    Refused(#[from] PurgeError),
+    #[error(transparent)]
+    NoWalk(#[from] NoWalk),
+}
+
+impl IntoResponse for NotMade {
+    fn into_response(self) -> Response {
+        let (status, title) = match self {
+            NotMade::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, TITLE),
+            NotMade::NoWalk(NoWalk::TooMany) => (StatusCode::TOO_MANY_REQUESTS, "Too many purges"),
+            NotMade::NoWalk(NoWalk::Broken) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "Purge broken off")
+            }
+        };
+        let mut response = Problem::new(status, title, self.to_string()).into_response();
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            let seconds = HeaderValue::from(ASK_AGAIN.as_secs());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
     }
 }
 
@@ -417,12 +451,14 @@ async fn purge_or_foretell(
         return Err(only_reads.refuse("/v1/purge"));
     }
     let answer = match is_dry_run {
-        true => foretell(&console, request).await.map(PurgeAnswer::Forecast),
-        false => really_purge(console, client, request)
-            .await
-            .map(|purged| PurgeAnswer::Purged(Box::new(purged))),
+        true => {
+            let forecast =
+                foretell(&console, request).await.map_err(IntoResponse::into_response)?;
+            PurgeAnswer::Forecast(forecast)
+        }
+        false => PurgeAnswer::Purged(Box::new(really_purge(console, client, request).await?)),
     };
-    answer.map_err(IntoResponse::into_response)
+    Ok(answer)
 }
 
 /// Judges a request as a purge is judged, and makes none.
@@ -442,9 +478,11 @@ async fn really_purge(
     console: Arc<Console>,
     client: Option<Extension<ClientAddress>>,
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
-) -> Result<Purged, Problem> {
-    let Json(Object(request)) = request.map_err(|rejection| Problem::of_json(TITLE, &rejection))?;
-    let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
+) -> Result<Purged, Response> {
+    let no_json = |rejection: JsonRejection| Problem::of_json(TITLE, &rejection).into_response();
+    let Json(Object(request)) = request.map_err(no_json)?;
+    let not_understood =
+        |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail).into_response();
     let how = How::try_from(&request).map_err(not_understood)?;
     let targets = Targets::try_from(request).map_err(not_understood)?;
     let refresh = match (how.refreshes, &console.refresh) {
@@ -461,7 +499,7 @@ async fn really_purge(
     };
     let mode = how.mode;
     let purged = targets.purge_and_wait(&console, how, &by).await;
-    let mut purged = purged.map_err(|error| not_understood(error.to_string()))?;
+    let mut purged = purged.map_err(IntoResponse::into_response)?;
     if let Some(refresh) = refresh {
         let purges = targets.purges();
         // To look at a million entries takes longer than others should wait. If it broke, that was told.
@@ -479,9 +517,9 @@ impl Targets {
         console: &Console,
         how: How,
         by: &str,
-    ) -> Result<Purged, PurgeError> {
+    ) -> Result<Purged, NotMade> {
         let Some(trail) = &console.trail else {
-            return self.purge(&console.caches, how).await;
+            return self.purge(console, how).await;
         };
         let began = Instant::now();
         let is_for_cdns = how.wait == Tier::Cdn && trail.has_cdns();
@@ -493,8 +531,7 @@ impl Targets {
         };
         let asked = Trail::ask(by);
         let (id, within) = (Arc::clone(&asked.id), how.within);
-        let mut purged =
-            self.purge(&console.caches, How { wait, asked: Some(asked), ..how }).await?;
+        let mut purged = self.purge(console, How { wait, asked: Some(asked), ..how }).await?;
         trail.told(&id, &purged.told);
         trail.kept().await;
         purged.story = match is_for_cdns {
@@ -514,6 +551,17 @@ impl Targets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_purges_too_much_at_once_is_told_when_to_ask_again() {
+        let told = |error: NotMade| {
+            let response = error.into_response();
+            let wait = response.headers().get(header::RETRY_AFTER).cloned();
+            (response.status().as_u16(), wait.map(|wait| wait.to_str().unwrap().to_owned()))
+        };
+        assert_eq!(told(NoWalk::TooMany.into()), (429, Some("1".to_owned())));
+        assert_eq!(told(NoWalk::Broken.into()), (500, None));
+    }
 
     #[test]
     fn the_log_names_a_few_and_counts_the_rest() {

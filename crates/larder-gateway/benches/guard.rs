@@ -59,7 +59,7 @@ struct Case {
     is_routed: bool,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case {
         name: "hit",
         path: "/page/",
@@ -74,6 +74,15 @@ const CASES: [Case; 6] = [
     // read a longer request.
     Case { name: "hit-unrouted", is_routed: false, ..SHOP },
     Case { name: "hit-routed", is_routed: true, ..SHOP },
+    // Each request has another number in a parameter that does not matter, as the links of advertisements have: nothing
+    // that was written for one target is of use for the next.
+    Case {
+        name: "hit-tracked",
+        is_routed: true,
+        is_each_new: true,
+        path: "/shop/99/items?utm_source=guard&size=2&colour=3&page=1&gclid=",
+        ..SHOP
+    },
     Case {
         name: "not-modified",
         path: "/page/",

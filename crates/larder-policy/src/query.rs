@@ -3,6 +3,11 @@
 //! What does not matter is taken out of a request before anything else is decided, as ignored cookies are: neither the
 //! key nor the origin has it. So an answer cannot depend on it, and nothing in the cache can be poisoned with it.
 
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
 use arrayvec::ArrayVec;
 use http::Uri;
 
@@ -75,11 +80,33 @@ const TRACKING_NAME: &str = "tracking";
 /// assert_eq!(recipe.written(b"/p?b=2&utm_source=x&a=1", &mut target), Some(&b"/p?a=1&b=2"[..]));
 /// # Ok::<(), larder_policy::query::NoParameterName>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct QueryRecipe {
     only: Option<Names>,
     without: Names,
     is_sorted: bool,
+    number: u64,
+}
+
+/// Of recipes: none is given twice.
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// By what they do; their numbers may differ.
+impl PartialEq for QueryRecipe {
+    fn eq(&self, other: &QueryRecipe) -> bool {
+        let QueryRecipe { only, without, is_sorted, number: _ } = self;
+        (only, without, is_sorted) == (&other.only, &other.without, &other.is_sorted)
+    }
+}
+
+impl Eq for QueryRecipe {}
+
+impl fmt::Debug for QueryRecipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QueryRecipe { only, without, is_sorted, number: _ } = self;
+        let mut told = f.debug_struct("QueryRecipe");
+        told.field("only", only).field("without", without).field("is_sorted", is_sorted).finish()
+    }
 }
 
 /// What stands in a list of names and can be none.
@@ -101,7 +128,7 @@ impl QueryRecipe {
     /// One of them can be no name.
     pub fn only(mut self, names: &[impl AsRef<str>]) -> Result<QueryRecipe, NoParameterName> {
         self.only = Some(patterns(names)?);
-        Ok(self)
+        Ok(self.numbered())
     }
 
     /// These do not matter. The word `tracking` stands for those that advertisement networks and newsletters add to links.
@@ -111,13 +138,25 @@ impl QueryRecipe {
     /// One of them can be no name.
     pub fn without(mut self, names: &[impl AsRef<str>]) -> Result<QueryRecipe, NoParameterName> {
         self.without = patterns(names)?;
-        Ok(self)
+        Ok(self.numbered())
     }
 
     /// Whether their order does not matter: they are sorted by name. Those of one name stay in their order.
     pub fn sorted(mut self, is_sorted: bool) -> QueryRecipe {
         self.is_sorted = is_sorted;
+        self.numbered()
+    }
+
+    fn numbered(mut self) -> QueryRecipe {
+        self.number = LAST_NUMBER.fetch_add(1, Relaxed) + 1;
         self
+    }
+
+    /// A number that no recipe of this process has that may write anything otherwise: what one has written may be kept by
+    /// it. 0: the default.
+    #[inline]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Whether all parameters matter, as they stand.
@@ -344,6 +383,16 @@ mod tests {
         let uri: Uri = "http://a/?%71=1&x=2".parse().unwrap();
         assert_eq!(recipe.of_uri(&uri).unwrap(), "http://a/?%71=1");
         assert_eq!(recipe.written(b"/?%71=1&x=2", &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn recipes_that_write_otherwise_have_other_numbers() {
+        let (one, same) = (recipe(None, &["a"], true), recipe(None, &["a"], true));
+        assert_eq!((&one, one.clone().number()), (&same, one.number()));
+        assert_ne!(one.clone().sorted(false).number(), one.number());
+        assert_ne!(one.clone().without(&["b"]).unwrap().number(), one.number());
+        assert_ne!(one.clone().only(&["b"]).unwrap().number(), one.number());
+        assert_eq!(QueryRecipe::default().number(), 0);
     }
 
     #[test]

@@ -37,4 +37,5 @@ pub mod prometheus;
 pub mod redis;
 pub mod relay;
 pub mod sentinel;
+pub mod varnish;
 pub mod wire;

@@ -194,6 +194,7 @@ mod settings;
 mod store;
 mod stored;
 mod tags;
+mod targets;
 mod turns;
 mod variants;
 

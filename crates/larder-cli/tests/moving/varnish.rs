@@ -1,16 +1,10 @@
 //! Varnish: the two files of `docs/from-varnish.md`, each run before the same kind of service.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
-
-use tokio::net::TcpStream;
+use std::{fs, path::Path};
 
 use crate::{
     side_by_side::{asked, service, settled},
-    support::{Process, eventually, free_port, larder::Larder, origin::Origin},
+    support::{Varnish, larder::Larder, origin::Origin},
 };
 
 /// The first block of this language on the page.
@@ -22,34 +16,9 @@ fn block(language: &str) -> String {
 }
 
 /// Runs the page's VCL before `origin`, at a port of its own.
-async fn varnish(folder: &Path, origin: &Origin) -> (Process, u16) {
-    let port = free_port();
-    let text = block("vcl").replace("\"8001\"", &format!("\"{}\"", origin.address.port()));
-    let file = folder.join("default.vcl");
-    fs::write(&file, text).unwrap();
-    // Debian keeps it where a user's PATH does not lead.
-    let kept = Path::new("/usr/sbin/varnishd");
-    let mut command = Command::new(if kept.exists() { kept } else { Path::new("varnishd") });
-    command.args([
-        "-F",
-        "-j",
-        "none",
-        "-a",
-        &format!("127.0.0.1:{port}"),
-        "-s",
-        "malloc,16m",
-        "-n",
-    ]);
-    command.arg(folder.join("work")).arg("-f").arg(&file);
-    let mut process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
-    eventually("varnishd to listen", async || {
-        if let Some(status) = process.ended() {
-            panic!("varnishd ended with {status}: {}", process.log.all());
-        }
-        TcpStream::connect(("127.0.0.1", port)).await.ok()
-    })
-    .await;
-    (process, port)
+async fn varnish(origin: &Origin) -> Varnish {
+    Varnish::start(&block("vcl").replace("\"8001\"", &format!("\"{}\"", origin.address.port())))
+        .await
 }
 
 /// The reader whose request fetched an answer gets its cookie: it is his, and only not stored.
@@ -65,13 +34,13 @@ fn without_cookie(told: &str, request: &[&str]) -> String {
 async fn the_page_says_the_same_twice() {
     let (behind_varnish, behind_larder) = (service().await, service().await);
     let folder = tempfile::tempdir().unwrap();
-    let (_varnish, port) = varnish(folder.path(), &behind_varnish).await;
+    let varnish = varnish(&behind_varnish).await;
     let text = block("toml").replace("8001", &behind_larder.address.port().to_string());
     let text =
         text.replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:9191", "127.0.0.1:0");
     fs::write(folder.path().join("larder.toml"), &text).unwrap();
     let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
-    let (before, after) = (format!("http://127.0.0.1:{port}"), larder.url(""));
+    let (before, after) = (format!("http://{}", varnish.address), larder.url(""));
     let requests: [&[&str]; 16] = [
         &["/a"],
         &["/a?utm_source=x"],

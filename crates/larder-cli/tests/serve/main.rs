@@ -9,6 +9,7 @@
 mod access_log;
 mod admin;
 mod answers;
+mod behind;
 mod bounded;
 mod bounds;
 mod broken;
@@ -48,6 +49,7 @@ mod stop;
 mod streams;
 mod support;
 mod tls;
+mod together;
 mod top;
 mod traces;
 mod upgrades;

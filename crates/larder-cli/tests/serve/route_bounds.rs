@@ -109,6 +109,27 @@ async fn no_more_requests_of_a_route_are_at_the_service_than_may_be_and_others_d
 }
 
 #[tokio::test]
+async fn who_may_not_wait_is_answered_at_once() {
+    let permits = Arc::new(Semaphore::new(0));
+    let (origin, folder) = (held_back(&permits).await, tempfile::tempdir().unwrap());
+    let rules = "[[route]]\npath = \"/slow/**\"\nmax_fetches = 1\nfetch_wait = \"0s\"\n";
+    let larder = larder(&folder, origin.address, rules).await;
+    let mut first = asking(&larder, "/slow/first").await;
+    eventually("it is at the service", async || {
+        let there = larder.metric("larder_route_fetches{route=\"/slow/**\"}").await;
+        (there == 1.0).then_some(())
+    })
+    .await;
+    // Its place in line is taken for no time: all of them are refused, not each second one.
+    for number in 0..3 {
+        assert_eq!(larder.get(&format!("/slow/{number}")).await.status(), 503);
+    }
+    permits.add_permits(100);
+    assert_eq!(first.answer().await.text(), "whole");
+    assert_eq!(larder.get("/slow/0").await.text(), "whole");
+}
+
+#[tokio::test]
 async fn a_place_is_free_again_however_its_request_ends() {
     let permits = Arc::new(Semaphore::new(0));
     let (origin, folder) = (held_back(&permits).await, tempfile::tempdir().unwrap());

@@ -32,7 +32,8 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCach
     Transfer-Encoding: chunked\r\n\r\n";
 
 /// Says a piece whenever it is told to, on each connection.
-async fn telling() -> (Origin, mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<()>) {
+pub(crate) async fn telling() -> (Origin, mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<()>)
+{
     let (tells, told) = mpsc::unbounded_channel::<String>();
     let told = std::sync::Arc::new(tokio::sync::Mutex::new(told));
     let (left, leaves) = mpsc::unbounded_channel();

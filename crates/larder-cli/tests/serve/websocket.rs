@@ -12,13 +12,13 @@ use crate::support::{
 };
 
 /// A server of WebSockets that others wrote.
-struct Server {
+pub(crate) struct Server {
     _process: Process,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    async fn start() -> Server {
+    pub(crate) async fn start() -> Server {
         let mut process = Process::read(&mut script("websocket_server.py"));
         let port = port(&mut process).await;
         Server { _process: process, address: SocketAddr::from(([127, 0, 0, 1], port)) }

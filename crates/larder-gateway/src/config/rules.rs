@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     RateLimit,
-    routes::{Protocols, RouteLimits},
+    routes::{FETCH_WAIT, Protocols, RouteLimits},
     upstream::Times,
 };
 
@@ -215,11 +215,16 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"20%")]
     pub max_memory: Option<Share>,
-    /// How many requests may be at the service at once, until their answers are whole; as many more wait for up to 5s,
-    /// and the others get 503, or something stale. Each route counts by itself. Default no bound but those of the service
+    /// How many requests may be at the service at once, until their answers are whole; as many more wait for as long as
+    /// fetch_wait says, and the others get 503, or something stale. Each route counts by itself. Default no bound but those
+    /// of the service
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 20)]
     pub max_fetches: Option<Count>,
+    /// How long a request may wait for its place where max_fetches are at the service. Default 5s; 0s: nobody waits
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1s")]
+    pub fetch_wait: Option<Time>,
     /// How many requests an address may send each second in the long run, whether they are answered from what is stored or
     /// not; more is answered 429. Each route counts by itself, beside the bound of [server]. Default no bound
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -314,6 +319,7 @@ impl Rules {
             max_body: self.max_body.or(others.max_body),
             max_memory: self.max_memory.or(others.max_memory),
             max_fetches: self.max_fetches.or(others.max_fetches),
+            fetch_wait: self.fetch_wait.or(others.fetch_wait),
             requests_per_address: self.requests_per_address.or(others.requests_per_address),
             requests_burst: self.requests_burst.or(others.requests_burst),
             stream: self.stream.or(others.stream),
@@ -369,6 +375,7 @@ impl Rules {
             max_body: None,
             max_memory: None,
             max_fetches: None,
+            fetch_wait: Some(Time(FETCH_WAIT)),
             requests_per_address: None,
             requests_burst: None,
             stream: Some(false),
@@ -404,7 +411,8 @@ impl Rules {
         });
         let max_fetches = self.max_fetches.map(|count| count.0.get());
         let has_any = rate.is_some() || max_fetches.is_some();
-        has_any.then(|| RouteLimits { route: route.into(), max_fetches, rate })
+        let fetch_wait = self.fetch_wait.as_ref().map_or(FETCH_WAIT, |time| time.0);
+        has_any.then(|| RouteLimits { route: route.into(), max_fetches, fetch_wait, rate })
     }
 
     /// How long the service may take, where that is another time than its table says.

@@ -3,12 +3,9 @@
 //! Who finds as many at the service as may be there waits a while, in a line that is as long as that again. A request is
 //! there until its answer is whole: what is bounded is the service's work, and an answer may be its larger part.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use larder::http::Client;
@@ -23,8 +20,6 @@ use crate::{
     routes::{RouteLimits, Ways},
 };
 
-/// As long as a turn is waited for.
-const WAIT: Duration = Duration::from_secs(5);
 /// Of each route 8192 addresses are remembered, which takes 140 KiB.
 const SETS: usize = 1024;
 
@@ -105,7 +100,7 @@ impl Bounds {
             return Ok(Some(place));
         }
         let _waiting = lane.line_up().ok_or_else(refused)?;
-        match timeout(WAIT, Arc::clone(&lane.places).acquire_owned()).await {
+        match timeout(self.limits.fetch_wait, Arc::clone(&lane.places).acquire_owned()).await {
             // It is never closed.
             Ok(Ok(place)) => Ok(Some(place)),
             Ok(Err(_)) | Err(_) => Err(refused()),
@@ -144,12 +139,20 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::time::Instant;
 
     use super::*;
+    use crate::routes::FETCH_WAIT;
 
     fn bounds(max_fetches: usize) -> Arc<Bounds> {
-        let limits = RouteLimits { route: "/a".into(), max_fetches: Some(max_fetches), rate: None };
+        let limits = RouteLimits {
+            route: "/a".into(),
+            max_fetches: Some(max_fetches),
+            fetch_wait: FETCH_WAIT,
+            rate: None,
+        };
         Arc::new(Bounds::new(limits))
     }
 
@@ -184,10 +187,10 @@ mod tests {
     async fn who_waits_in_vain_is_refused_and_who_leaves_frees_its_place_in_line() {
         let bounds = bounds(1);
         let there = bounds.place().await.unwrap();
-        assert!(timeout(WAIT / 2, bounds.place()).await.is_err(), "it leaves");
+        assert!(timeout(FETCH_WAIT / 2, bounds.place()).await.is_err(), "it leaves");
         let began = Instant::now();
         assert!(matches!(bounds.place().await, Err(Unanswered::RouteFull)));
-        assert_eq!(began.elapsed(), WAIT);
+        assert_eq!(began.elapsed(), FETCH_WAIT);
         drop(there);
         assert!(bounds.place().await.unwrap().is_some());
         assert_eq!(bounds.stats().refused, 1);

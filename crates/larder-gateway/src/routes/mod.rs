@@ -15,7 +15,7 @@ use larder::http::policy::{fields::FieldLine, path::PathPattern};
 pub use condition::{Condition, PathRegex};
 pub use host::HostPattern;
 pub use rewrite::Rewrite;
-pub use way::{Ambiguous, OTHERWISE, Protocols, RouteLimits, RouteName, Way, Ways};
+pub use way::{Ambiguous, FETCH_WAIT, OTHERWISE, Protocols, RouteLimits, RouteName, Way, Ways};
 
 /// What is looked at of a request to find its route.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,9 @@ use crate::{gateway::RateLimit, upgrade::WEBSOCKET, upstream::Times};
 /// The name of what fits no route.
 pub const OTHERWISE: &str = "otherwise";
 
+/// How long a request usually waits where its route has as many at the service as it may: as long as a turn is waited for.
+pub const FETCH_WAIT: Duration = Duration::from_secs(5);
+
 /// What becomes of the requests of one route.
 #[derive(Clone, Debug)]
 pub struct Way {
@@ -56,6 +59,8 @@ pub struct RouteLimits {
     pub route: Arc<str>,
     /// How many may be at the service at once, until their answers are whole.
     pub max_fetches: Option<usize>,
+    /// How long each may wait for its place there. [`FETCH_WAIT`] is usual; zero: nobody waits.
+    pub fetch_wait: Duration,
     /// How many each address may send.
     pub rate: Option<RateLimit>,
 }

@@ -32,6 +32,7 @@ use super::{
     compress::Compressor,
     forms::choose,
     stored::Stored,
+    targets::Targets,
     variants::StoredVariant,
 };
 
@@ -75,8 +76,8 @@ enum What {
 }
 
 thread_local! {
-    /// Its target, without what does not matter of its query.
-    static TARGET: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Targets, without what does not matter of their queries.
+    static TARGETS: RefCell<Targets> = RefCell::default();
     /// The key of the request at hand.
     static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -99,8 +100,8 @@ impl HttpCache {
         if recipe.changes_nothing() {
             return self.hit_of(request, request.target, head);
         }
-        TARGET.with_borrow_mut(|target| {
-            let target = recipe.written(request.target, target)?;
+        TARGETS.with_borrow_mut(|targets| {
+            let target = targets.written(recipe, request.target)?;
             self.hit_of(request, target, head)
         })
     }

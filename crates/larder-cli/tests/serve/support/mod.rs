@@ -7,5 +7,5 @@ pub(crate) mod python;
 
 pub(crate) use larder_test_support::{
     answer, certificate::Certificate, eventually::eventually, haproxy::Haproxy, nginx,
-    port::free_port, process::Process, program, redis::Redis, wire::Wire,
+    port::free_port, process::Process, program, redis::Redis, varnish::Varnish, wire::Wire,
 };

@@ -99,6 +99,10 @@ pub struct Server {
     /// passed on as it comes, and takes no memory. 0 takes none at all
     #[schemars(example = &"16MiB")]
     pub max_request_body: Option<Size>,
+    /// How long a request may wait for its turn to ask a service, where as many ask as open files allow, or as many as its
+    /// path, host or client may at once; then it is answered 503, or with something stale. Default 5s; 0s: nobody waits
+    #[schemars(example = &"5s")]
+    pub turn_wait: Option<Time>,
     /// How many requests an address may send each second in the long run (with IPv6, one /64; behind trusted proxies,
     /// whom they ask for); more is answered 429. Default no bound
     #[schemars(example = 50)]

@@ -217,7 +217,9 @@ impl Settings {
         }
         let max_body_bytes = memory.max_body.as_ref().map(bytes);
         let usual = http::Settings::default();
+        let turn_wait = check.time_or_none("server.turn_wait", server.turn_wait.as_ref());
         let cache = http::Settings {
+            turn_wait: turn_wait.unwrap_or(usual.turn_wait),
             max_body_bytes: max_body_bytes.unwrap_or(usual.max_body_bytes),
             ..usual
         };

@@ -175,6 +175,11 @@ impl Check<'_> {
             let what = "there is no bound until requests_per_address says one";
             self.note(&format!("{path}.requests_burst"), what);
         }
+        self.time_or_none(&format!("{path}.fetch_wait"), rules.fetch_wait.as_ref());
+        if rules.fetch_wait.is_some() && effective.max_fetches.is_none() {
+            let what = "nobody waits until max_fetches says a bound";
+            self.note(&format!("{path}.fetch_wait"), what);
+        }
         let why = match rules {
             Rules { cache: Some(false), .. } => "cache = false",
             Rules { stream: Some(true), .. } => "stream = true",

@@ -16,7 +16,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -24,16 +24,16 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use larder::{
-    Mode, Purge, PurgeError, Receipt, Scope,
+    Mode, Purge, PurgeError, Receipt,
     http::{HttpCache, policy::proxy_status::ProxyError},
 };
 use larder_admin::{
     ReceiptView,
     access::{Attempts, Token},
     trail::Trail,
+    walks::{ASK_AGAIN, NoWalk, Walks, is_walk},
 };
 use serde::Serialize;
-use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking};
 
 pub(super) use self::allowed::{Purger, asks_for_others};
 use self::{
@@ -60,9 +60,6 @@ pub struct PurgeConfig {
 /// The time between two lines in the log that purges are refused.
 const REFUSED_LINE: Duration = Duration::from_secs(10);
 
-/// At most so many patterns wait to be compared with what is stored, or are. They are, one after the other.
-const MOST_WALKS: usize = 64;
-
 /// Longer ones are shortened in the log.
 const LOGGED_BYTES: usize = 200;
 
@@ -74,9 +71,8 @@ struct State {
     attempts: Attempts,
     bucket: Bucket,
     refused_line: Seldom,
-    /// Those that look at every key: one at a time.
-    walking: Mutex<()>,
-    walks: AtomicUsize,
+    /// Those that look at every key.
+    walks: Walks,
     made: AtomicU64,
     refused: AtomicU64,
     limited: AtomicU64,
@@ -112,8 +108,7 @@ impl Default for Purges {
             attempts: Attempts::default(),
             bucket: Bucket::default(),
             refused_line: Seldom::every(REFUSED_LINE),
-            walking: Mutex::default(),
-            walks: AtomicUsize::default(),
+            walks: Walks::default(),
             made: count(),
             refused: count(),
             limited: count(),
@@ -181,17 +176,15 @@ impl Purges {
     }
 
     async fn make(&self, cache: &HttpCache, purges: Vec<Purge>) -> Result<Vec<Receipt>, NotMade> {
-        let walks =
-            purges.iter().any(|purge| !matches!(purge.scope, Scope::Key(_) | Scope::Tag(_)));
-        if !walks {
+        if !purges.iter().any(|purge| is_walk(&purge.scope)) {
             return make_all(cache, purges).await;
         }
-        let _walk = Walk::begin(&self.0).ok_or(NotMade::TooMany(Duration::from_secs(1)))?;
-        let _walking = self.0.walking.lock().await;
-        let (cache, runtime) = (cache.clone(), Handle::current());
-        // To look at a million keys takes longer than the readers of a loop should wait.
-        let walked = spawn_blocking(move || runtime.block_on(make_all(&cache, purges))).await;
-        walked.unwrap_or(Err(NotMade::Broken))
+        let cache = cache.clone();
+        let made = self.0.walks.walk(async move { make_all(&cache, purges).await }).await;
+        made.unwrap_or_else(|error| match error {
+            NoWalk::TooMany => Err(NotMade::TooMany(ASK_AGAIN)),
+            NoWalk::Broken => Err(NotMade::Broken),
+        })
     }
 
     fn count(&self, not_made: &NotMade) {
@@ -207,22 +200,6 @@ impl Purges {
         if let Some(times) = refused_line.one_more() {
             tracing::warn!(times, "requests to purge are refused, because they {why}");
         }
-    }
-}
-
-/// The right to wait for one's turn to look at every key. Dropping it gives it back.
-struct Walk<'a>(&'a AtomicUsize);
-
-impl<'a> Walk<'a> {
-    fn begin(state: &'a State) -> Option<Walk<'a>> {
-        let walk = Walk(&state.walks);
-        (state.walks.fetch_add(1, Relaxed) < MOST_WALKS).then_some(walk)
-    }
-}
-
-impl Drop for Walk<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 
