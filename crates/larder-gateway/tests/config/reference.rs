@@ -84,6 +84,13 @@ fn a_default_that_is_told_is_the_one_that_holds() {
             table if table.contains("listener") => continue,
             // There is none where nobody says whose it is.
             "[[cdn]]" => continue,
+            // Without a bound nobody waits.
+            _ if key.name == "fetch_wait" => {
+                let bounded = format!("{LEAST}[defaults]\nmax_fetches = 2\n");
+                assert_eq!(shown(&format!("{bounded}{line}")), shown(&bounded), "{line}");
+                told += 1;
+                continue;
+            }
             // Without a place there is none.
             table @ ("[access_log]" | "[tracing]") => {
                 let place = match table {

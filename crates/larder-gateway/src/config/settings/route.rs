@@ -171,12 +171,14 @@ impl Check<'_> {
             let what = "upgrade_idle_timeout says nothing where upgrades = []: there are none";
             self.note(&format!("{path}.upgrade_idle_timeout"), what);
         }
-        if rules.requests_burst.is_some() && effective.requests_per_address.is_none() {
+        // In the defaults they are for routes that say the bound.
+        let is_route = path != "defaults";
+        if is_route && rules.requests_burst.is_some() && effective.requests_per_address.is_none() {
             let what = "there is no bound until requests_per_address says one";
             self.note(&format!("{path}.requests_burst"), what);
         }
         self.time_or_none(&format!("{path}.fetch_wait"), rules.fetch_wait.as_ref());
-        if rules.fetch_wait.is_some() && effective.max_fetches.is_none() {
+        if is_route && rules.fetch_wait.is_some() && effective.max_fetches.is_none() {
             let what = "nobody waits until max_fetches says a bound";
             self.note(&format!("{path}.fetch_wait"), what);
         }
