@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use tempfile::TempDir;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::support::{
     larder::{Larder, run_in},
@@ -107,6 +108,37 @@ async fn all_mistakes_are_told_at_once_with_2_by_check_and_by_serve() {
         assert!(check.log.contains(words), "{words}:\n{}", check.log);
     }
     assert!(!check.log.contains("hidden"), "{}", check.log);
+}
+
+/// The files of the gateway's own table, each with all that is said of it.
+#[tokio::test]
+async fn check_says_of_each_wrong_file_what_is_wrong_and_ends_with_2() {
+    let table = include_str!("../../../larder-gateway/tests/config/wrong.txt");
+    let files: Vec<_> = table.trim_end().split("\n======\n").collect();
+    assert!(files.len() >= 60, "{}", files.len());
+    let check_all = async {
+        let mut under_way = JoinSet::new();
+        for file in files {
+            if under_way.len() == 8 {
+                under_way.join_next().await.unwrap().unwrap();
+            }
+            under_way.spawn_local(is_told(file));
+        }
+        under_way.join_all().await;
+    };
+    LocalSet::new().run_until(check_all).await;
+}
+
+async fn is_told(file: &'static str) {
+    let (text, said) = file.split_once("\n------\n").unwrap();
+    let folder = folder_with(text);
+    // Some name it where something else is wanted.
+    fs::write(folder.path().join("Cargo.toml"), "[package]\n").unwrap();
+    let exit = run_in(folder.path(), &["check", "larder.toml"]).await;
+    assert_eq!(exit.code, Some(2), "{text}\n{}", exit.log);
+    for line in said.lines().filter(|line| line.starts_with("larder.toml:")) {
+        assert!(exit.log.contains(line), "{text}\n{line} is not among\n{}", exit.log);
+    }
 }
 
 #[tokio::test]

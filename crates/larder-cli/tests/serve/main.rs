@@ -41,6 +41,7 @@ mod reload;
 mod route_bounds;
 mod route_figures;
 mod routes;
+mod rules;
 mod seeking;
 mod shared;
 mod stage;
