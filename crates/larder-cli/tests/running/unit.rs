@@ -2,11 +2,12 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-/// None where there is no systemd-analyze, as in many a container: then nothing is looked at.
-fn analyze(arguments: &[&str]) -> Option<(bool, String)> {
-    let output = Command::new("systemd-analyze").args(arguments).output().ok()?;
+/// Whether it is fine, and what is said of it.
+fn analyze(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("systemd-analyze").args(arguments).output();
+    let output = output.expect("systemd-analyze (Debian: systemd), which looks and runs nothing");
     let text = [output.stdout, output.stderr].concat();
-    Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
 fn units() -> PathBuf {
@@ -24,10 +25,10 @@ fn they_can_be_read_and_leave_little_open() {
     }
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (service, socket) = (at("larder.service"), at("larder.socket"));
-    let Some((is_fine, said)) = analyze(&["verify", "--man=no", &service, &socket]) else { return };
+    let (is_fine, said) = analyze(&["verify", "--man=no", &service, &socket]);
     assert!(is_fine && !said.contains("larder."), "{said}");
     // 0 leaves nothing open, 100 everything; a unit without a word about it has 96.
     let (is_fine, said) =
-        analyze(&["security", "--offline=true", "--no-pager", "--threshold=20", &service]).unwrap();
+        analyze(&["security", "--offline=true", "--no-pager", "--threshold=20", &service]);
     assert!(is_fine, "{said}");
 }

@@ -56,6 +56,12 @@ async fn a_service_over_tls_is_checked_by_a_file_beside_the_settings_and_spoken_
     larder.told("no root that is known vouches for its certificate").await;
     larder.told("(ca_file)").await;
     assert_eq!(larder.metric("larder_upstream_connections_failed_total").await, 1.0);
+    // Whoever keeps these elsewhere says where, as to other programs.
+    let roots = authority.file();
+    let roots = [("SSL_CERT_FILE", roots.to_str().unwrap())];
+    let larder =
+        by_file(folder.path(), &(url.clone() + "server_name = \"localhost\"\n"), &roots).await;
+    assert_eq!(larder.get("/a").await.text(), "HTTP/2.0");
     let larder = by_file(folder.path(), &(url + "verify = false\n"), &[]).await;
     larder.told("verify = false: anybody between here and https://localhost").await;
     assert_eq!(larder.get("/a").await.text(), "HTTP/2.0");
