@@ -8,7 +8,7 @@ use larder_gateway::config;
 use crate::support::{
     eventually,
     larder::Larder,
-    origin::{Origin, ok},
+    origin::{Origin, Visit, ok},
 };
 
 async fn larder(origin: SocketAddr, server: &str) -> Larder {
@@ -147,6 +147,37 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
         bytes = &rest[length..];
     }
     all
+}
+
+#[tokio::test]
+async fn no_more_streams_of_a_connection_are_open_than_may_be() {
+    // It answers nothing.
+    let origin = Origin::playing(async |mut visit: Visit| {
+        visit.request().await;
+        visit.into_wire().rest().await;
+    })
+    .await;
+    for most in [1_u8, 2] {
+        let larder = larder(origin.address, &format!("max_streams = {most}")).await;
+        let mut wire = larder.connect().await;
+        wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        wire.send(frame(4, 0, 0, &[])).await;
+        // GET http /, of an authority in one letter, and no more of it to come.
+        for stream in 0..=u32::from(most) {
+            wire.send(frame(1, 5, 2 * stream + 1, b"\x82\x86\x84\x41\x01a")).await;
+        }
+        let mut said = Vec::new();
+        let (told, refused) = loop {
+            said.extend(wire.some().await);
+            let find = |wanted: u8| frames(&said).into_iter().find(|(kind, _)| *kind == wanted);
+            if let (Some((_, settings)), Some((_, reset))) = (find(4), find(3)) {
+                break (settings.to_vec(), reset.to_vec());
+            }
+        };
+        // SETTINGS_MAX_CONCURRENT_STREAMS, and REFUSED_STREAM (RFC 9113 §6.5.2, §7): the client may ask again elsewhere.
+        assert!(told.chunks(6).any(|one| one == [0, 3, 0, 0, 0, most]), "{told:?}");
+        assert_eq!(refused, [0, 0, 0, 7]);
+    }
 }
 
 #[tokio::test]
