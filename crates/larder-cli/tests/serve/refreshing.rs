@@ -104,6 +104,27 @@ async fn what_was_read_most_is_asked_for_first_and_the_rest_is_left_to_its_reade
     assert_eq!(site.asked(before).len(), 2);
 }
 
+/// As applications purge that are set up for other caches, and say nothing of refreshing.
+#[tokio::test]
+async fn where_requests_come_as_well_what_is_purged_is_asked_for_again() {
+    let site = Site::with("[purge]\nallow = [\"127.0.0.1\"]\nrefresh = true\n").await;
+    site.read(&[("/cold", 0), ("/hot", 3)]).await;
+    let before = site.origin.requests().len();
+    let mut wire = site.larder.connect().await;
+    wire.send("PURGE / HTTP/1.1\r\nhost: larder.test\r\nsurrogate-key: all\r\n\r\n").await;
+    let purged = wire.answer().await;
+    let told: Value = serde_json::from_str(purged.text()).unwrap();
+    assert_eq!(told["refresh"], serde_json::json!({ "queued": 2, "left_out": 0 }), "{told}");
+    eventually("two refreshes", async || (site.refreshes("answered").await == 2.0).then_some(()))
+        .await;
+    assert_eq!(site.asked(before), ["/hot", "/cold"]);
+    // Of a hard one nothing is left to ask for.
+    wire.send("PURGEKEYS / HTTP/1.1\r\nhost: larder.test\r\nxkey-purge: all\r\n\r\n").await;
+    let purged = wire.answer().await;
+    let told: Value = serde_json::from_str(purged.text()).unwrap();
+    assert_eq!((&told["mode"], &told["refresh"]), (&"hard".into(), &Value::Null), "{told}");
+}
+
 #[tokio::test]
 async fn no_more_are_under_way_at_once_than_may_be() {
     let site = Site::with("[purge]\nrefresh_at_once = 2\n").await;

@@ -124,6 +124,8 @@ struct Common {
     busy: Seldom,
     down: Seldom,
     purges: Purges,
+    /// What is to be asked for again.
+    refreshes: Arc<refreshing::State>,
     /// What became of the last requests.
     past: Past,
     upgrades: Upgrades,
@@ -288,6 +290,7 @@ impl Gateway {
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
+            refreshes: Arc::default(),
             past: Past::new(),
             upgrades: Upgrades::new(),
             writes: Writes::default(),
@@ -643,7 +646,9 @@ impl Gateway {
     ) -> <Gateway as Service<Request<ReaderBody>>>::Future {
         let line = LogLine::begin(&head);
         let purges = self.common.purges.clone();
-        let purging = tokio::spawn(purges.answer(config, self.store.clone(), head, purger));
+        let refresher = config.refreshes.then(|| Refresher::new(self));
+        let cache = self.store.clone();
+        let purging = tokio::spawn(purges.answer(config, cache, head, purger, refresher));
         Box::pin(async move {
             let answer = purging.await.unwrap_or_else(|_| {
                 let mut broken = Response::new(Bytes::new());

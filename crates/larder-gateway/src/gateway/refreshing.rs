@@ -58,15 +58,17 @@ impl Default for RefreshLimits {
 /// An answer that is not whole after this is given up: its readers bring it.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Asks again for what purges have marked stale, in a bounded queue, while [`run`](Refresher::run) runs. Clones share it.
+/// Asks again for what purges have marked stale, in a bounded queue, while [`run`](Refresher::run) runs. All of one gateway
+/// share it.
 #[derive(Clone)]
 pub struct Refresher {
     gateway: Gateway,
     state: Arc<State>,
 }
 
+/// The queue of a gateway.
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// Held to put in and to take out.
     queue: Mutex<Queue>,
     /// Something was put in, or a place got free.
@@ -141,7 +143,7 @@ fn name(request: &Request<()>) -> String {
 impl Refresher {
     /// For what is behind this gateway.
     pub fn new(gateway: &Gateway) -> Refresher {
-        Refresher { gateway: gateway.clone(), state: Arc::default() }
+        Refresher { gateway: gateway.clone(), state: Arc::clone(&gateway.common.refreshes) }
     }
 
     /// What became of it so far.

@@ -23,6 +23,10 @@ pub struct PurgePart {
     /// What becomes of what is purged, where a request does not say: soft is stale, hard is gone. Default soft
     #[schemars(example = &"soft")]
     pub mode: Option<ModeWord>,
+    /// Whether what such a request marks stale is asked for again, what was read most first, before its readers come. Default
+    /// false
+    #[schemars(example = true)]
+    pub refresh: Option<bool>,
     /// How many such requests are taken in a second, and ten times as many at once; more are answered 429. Default 100
     #[schemars(example = 100)]
     pub rate: Option<Count>,

@@ -33,7 +33,7 @@ impl Check<'_> {
         of_environment: Option<String>,
     ) -> Option<PurgeConfig> {
         const TOKEN: &str = "purge.token_file";
-        let PurgePart { allow, token_file, mode, rate, .. } = part;
+        let PurgePart { allow, token_file, mode, refresh, rate, .. } = part;
         if allow.as_ref().is_some_and(Vec::is_empty) {
             self.note(
                 "purge.allow",
@@ -79,7 +79,11 @@ impl Check<'_> {
             ModeWord::Hard => Mode::Hard,
         };
         let allow = allow.as_ref().map(|allow| allow.iter().map(|peer| peer.0).collect());
-        Some(PurgeConfig { allow, token, mode, rate })
+        let refreshes = refresh.unwrap_or(false);
+        if refreshes && mode == Mode::Hard {
+            self.note("purge.refresh", "nothing is left to refresh of what a hard purge names");
+        }
+        Some(PurgeConfig { allow, token, mode, refreshes, rate })
     }
 
     /// How what purges mark stale is asked for again.
@@ -114,10 +118,12 @@ impl Check<'_> {
         let says_refresh = part.refresh_queue.is_some()
             || part.refresh_at_once.is_some()
             || part.refresh_per_second.is_some();
-        let is_empty = part.mode.is_none() && part.rate.is_none() && !says_refresh;
+        let is_empty =
+            part.mode.is_none() && part.refresh.is_none() && part.rate.is_none() && !says_refresh;
         let said = [
             ("purge", is_empty && self.places.of("purge").is_some()),
             ("purge.mode", part.mode.is_some()),
+            ("purge.refresh", part.refresh.is_some()),
             ("purge.rate", part.rate.is_some()),
         ];
         let said = said.into_iter().filter(|(_, is_said)| *is_said && purge.is_none());

@@ -146,7 +146,13 @@ mod tests {
         let allow = allow
             .map(|allow| allow.iter().map(|peer| peer.parse::<TrustedPeer>().unwrap()).collect());
         let token = token.and_then(Token::new);
-        PurgeConfig { allow, token, mode: Mode::Soft, rate: 1.try_into().unwrap() }
+        PurgeConfig {
+            allow,
+            token,
+            mode: Mode::Soft,
+            refreshes: false,
+            rate: 1.try_into().unwrap(),
+        }
     }
 
     #[test]

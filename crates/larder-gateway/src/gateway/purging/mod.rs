@@ -28,12 +28,13 @@ use larder::{
     http::{HttpCache, policy::proxy_status::ProxyError},
 };
 use larder_admin::{
-    ReceiptView,
+    ReceiptView, Refreshed,
     access::{Attempts, Token},
     trail::Trail,
     walks::{ASK_AGAIN, NoWalk, Walks, is_walk},
 };
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 pub(super) use self::allowed::{Purger, asks_for_others};
 use self::{
@@ -41,6 +42,7 @@ use self::{
     asked::{Asked, is_to_purge},
     bucket::Bucket,
 };
+use super::Refresher;
 use crate::{downstream::TrustedPeers, problem::Problem, seldom::Seldom};
 
 /// Who may purge at the port where requests come, and how. Where both are asked for, both must be there; a
@@ -53,6 +55,8 @@ pub struct PurgeConfig {
     pub token: Option<Token>,
     /// What is left of what is purged, where a request does not say.
     pub mode: Mode,
+    /// Whether what they mark stale is asked for again, by a [`Refresher`] that runs.
+    pub refreshes: bool,
     /// So many requests a second, and ten times as many at once.
     pub rate: NonZeroU32,
 }
@@ -138,8 +142,9 @@ impl Purges {
         cache: HttpCache,
         head: Parts,
         purger: Purger,
+        refresher: Option<Refresher>,
     ) -> Response<Bytes> {
-        match self.purge(&config, &cache, &head, purger).await {
+        match self.purge(&config, &cache, (&head, purger), refresher).await {
             Ok(purged) => purged.to_response(),
             Err(not_made) => {
                 self.count(&not_made);
@@ -152,8 +157,8 @@ impl Purges {
         &self,
         config: &PurgeConfig,
         cache: &HttpCache,
-        head: &Parts,
-        purger: Purger,
+        (head, purger): (&Parts, Purger),
+        refresher: Option<Refresher>,
     ) -> Result<Purged, NotMade> {
         let State { attempts, bucket, made, .. } = &*self.0;
         let now = Instant::now();
@@ -162,15 +167,27 @@ impl Purges {
         let asked = asked::read(head, config.mode);
         let Asked { purges } = asked.map_err(|error| NotMade::NotUnderstood(error.to_string()))?;
         let named = Trail::ask(format!("{}, {purger}", head.method));
-        let purges = purges.into_iter().map(|purge| purge.asked(named.clone())).collect();
+        let purges: Vec<_> = purges.into_iter().map(|purge| purge.asked(named.clone())).collect();
+        let is_stale = |purge: &&Purge| purge.mode == Mode::Soft;
+        let stale = match refresher {
+            Some(_) => purges.iter().filter(is_stale).cloned().collect(),
+            None => Vec::new(),
+        };
         let receipts = self.make(cache, purges).await?;
         made.fetch_add(1, Relaxed);
+        let refresh = match refresher {
+            // To look at a million entries takes longer than others should wait. If it broke, that was told.
+            Some(refresher) if !stale.is_empty() => {
+                spawn_blocking(move || refresher.queue(&stale)).await.ok()
+            }
+            _ => None,
+        };
         if let Some(trail) = self.0.trail.get() {
             trail.told(&named.id, &receipts);
             trail.kept().await;
         }
         let id = self.0.trail.get().map(|_| named.id.to_string());
-        let purged = Purged { id, ..Purged::of(cache, &receipts) };
+        let purged = Purged { id, refresh, ..Purged::of(cache, &receipts) };
         tracing::info!(purged = purged.purged, mode = purged.mode, "purged {}", logged(&receipts));
         Ok(purged)
     }
@@ -232,6 +249,9 @@ struct Purged {
     /// How many entries that was, where they are counted.
     purged: Option<usize>,
     mode: &'static str,
+    /// What of it will be asked for again, where that is wished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<Refreshed>,
     receipts: Vec<ReceiptView>,
 }
 
@@ -241,6 +261,7 @@ impl Purged {
         Purged {
             id: None,
             purged: receipts.iter().map(|receipt| receipt.entries).sum(),
+            refresh: None,
             mode: receipts.first().map_or(Mode::default(), |receipt| receipt.mode).as_str(),
             receipts: receipts.iter().map(|receipt| ReceiptView::of(name, receipt)).collect(),
         }
