@@ -32,6 +32,17 @@ pub(crate) async fn service(name: &'static str) -> Origin {
                     "cache-control: max-age=100\r\nset-cookie: a=1\r\n"
                 }
                 _ if target.starts_with("/missing") => "cache-control: max-age=100\r\n",
+                // Stale as it comes.
+                _ if target.starts_with("/stale") => "cache-control: max-age=5\r\nage: 6\r\n",
+                _ if target.starts_with("/old") => {
+                    "last-modified: Sat, 01 Jan 2011 00:00:00 GMT\r\n"
+                }
+                _ if target.starts_with("/me/") => {
+                    "cache-control: max-age=100\r\ncontent-type: text/html\r\n"
+                }
+                _ if target.starts_with("/tagged") => {
+                    "cache-control: max-age=100\r\nsurrogate-key: x y\r\n"
+                }
                 _ => "cache-control: max-age=100\r\nserver: inner\r\n",
             };
             let status = if target.starts_with("/missing") { "404 Not Found" } else { "200 OK" };

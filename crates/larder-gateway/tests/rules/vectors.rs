@@ -12,7 +12,7 @@ use crate::site::{Reader, cache, service, settings};
 type Asked = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Rules, and requests that follow each other.
-const VECTORS: [(&str, &[Asked]); 14] = [
+const VECTORS: [(&str, &[Asked]); 28] = [
     (
         "",
         &[("GET", "/a", &[]), ("GET", "/a", &[]), ("GET", "/silent", &[]), ("GET", "/silent", &[])],
@@ -57,6 +57,39 @@ const VECTORS: [(&str, &[Asked]); 14] = [
         &[("GET", "/a", &[]), ("GET", "/a", &[("cache-control", "no-cache")])],
     ),
     ("set_cookie = \"store-without\"", &[("GET", "/cookie", &[]), ("GET", "/cookie", &[])]),
+    ("policy = \"standard\"", &[("GET", "/cookie", &[]), ("GET", "/cookie", &[("cookie", "a=1")])]),
+    ("cookies_matter = false", &[("GET", "/a", &[("cookie", "a=1")]), ("GET", "/a", &[])]),
+    ("", &[("GET", "/a", &[("cookie", "a=1")]), ("GET", "/a", &[])]),
+    ("path_type = \"any\"", &[("GET", "/me/x.css", &[]), ("GET", "/me/x.css", &[])]),
+    ("", &[("GET", "/me/x.css", &[]), ("GET", "/me/x.css", &[])]),
+    ("heuristics = true", &[("GET", "/old", &[]), ("GET", "/old", &[])]),
+    (
+        "key_fields = [\"X-Tenant\"]",
+        &[
+            ("GET", "/a", &[("x-tenant", "a")]),
+            ("GET", "/a", &[("x-tenant", "b")]),
+            ("GET", "/a", &[("x-tenant", "a")]),
+        ],
+    ),
+    ("etag = true", &[("GET", "/a", &[]), ("GET", "/a", &[])]),
+    (
+        "stale_while_revalidate = \"1h\"\nstale_if_error = \"1h\"\nstale_if_disconnected = \"1h\"",
+        &[("GET", "/stale", &[]), ("GET", "/stale", &[])],
+    ),
+    (
+        "soft_timeout = \"20s\"\nhard_timeout = \"30s\"",
+        &[("GET", "/stale", &[]), ("GET", "/stale", &[])],
+    ),
+    (
+        "cdn_cache_control = \"max-age=3600\"\ncdn_fields = [\"Surrogate-Control\"]\ncdn_tags = [\"Cache-Tag\"]",
+        &[("GET", "/tagged", &[]), ("GET", "/tagged", &[])],
+    ),
+    ("tags = [\"all\"]", &[("GET", "/tagged", &[]), ("GET", "/tagged", &[])]),
+    (
+        "compress = [\"gzip\"]\ncompress_min = \"1\"\ncompress_types = [\"text/*\"]\npath_type = \"any\"",
+        &[("GET", "/me/x.css", &[]), ("GET", "/me/x.css", &[])],
+    ),
+    ("ttl_jitter = 0.1", &[("GET", "/private", &[]), ("GET", "/private", &[])]),
     (
         "response_headers = { set = { X-A = \"1\" }, remove = [\"Server\"] }\nmax_body = 2",
         &[("GET", "/a", &[]), ("GET", "/a", &[])],
@@ -80,8 +113,9 @@ fn without_ttl(text: &str) -> String {
     let end = |rest: &str| rest.find([';', '\n']).unwrap_or(rest.len());
     match text.split_once("ttl=") {
         Some((before, rest)) => {
-            let seconds: u64 = rest[..end(rest)].parse().unwrap();
-            format!("{before}ttl={}{}", seconds.next_multiple_of(10), &rest[end(rest)..])
+            let seconds: i64 = rest[..end(rest)].parse().unwrap();
+            let tens = (seconds + 9).div_euclid(10);
+            format!("{before}ttl={tens}0{}", &rest[end(rest)..])
         }
         None => text.to_owned(),
     }
