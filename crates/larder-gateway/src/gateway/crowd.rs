@@ -27,7 +27,7 @@ use larder_admin::{
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Delivered, Gateway};
+use super::{Gateway, deliver::Delivered};
 
 /// So many requests at most.
 const MOST: usize = 1000;

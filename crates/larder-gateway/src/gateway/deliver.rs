@@ -1,0 +1,177 @@
+//! Deliver: what becomes of a request that was let in, and what is known of it then.
+
+use std::{
+    future::Future,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body::Body as HttpBody;
+use http_body_util::Empty;
+use larder::http::{Answering, Body, BoxError, Bypass, Client, Handled, Verdict};
+use tower::Service;
+
+use super::{
+    Gateway, LetIn, Refresher,
+    answers::{
+        LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address,
+        is_for_want_of_memory, is_for_want_of_room, passes, tell_busy, tell_down,
+    },
+    inbound::{TurnedAway, Write},
+    past::{Asked, LARDER_REQUEST},
+    purging::{PurgeConfig, Purger},
+};
+use crate::{downstream::http1::ReaderBody, traces::ServerSpan};
+
+/// Who asks where nobody does.
+pub(super) const NOBODY: Client = Client(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+/// An answer, and what its request was to the cache.
+pub(super) struct Delivered {
+    pub(super) answer: Response<Body>,
+    pub(super) verdict: Verdict,
+}
+
+impl Gateway {
+    /// A task of its own: what is asked for is done, also where the client does not wait for it.
+    pub(super) fn purge(
+        &self,
+        config: PurgeConfig,
+        head: Parts,
+        purger: Purger,
+        span: Option<ServerSpan>,
+    ) -> <Gateway as Service<Request<ReaderBody>>>::Future {
+        let line = LogLine::begin(&head);
+        let purges = self.common.purges.clone();
+        let refresher = config.refreshes.then(|| Refresher::new(self));
+        let cache = self.store.clone();
+        let purging = tokio::spawn(purges.answer(config, cache, head, purger, refresher));
+        Box::pin(async move {
+            let answer = purging.await.unwrap_or_else(|_| {
+                let mut broken = Response::new(Bytes::new());
+                *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                broken
+            });
+            let mut answer = answer.map(Body::from);
+            if let Some(line) = line {
+                line.end(&answer);
+            }
+            if let Some(span) = span {
+                span.go_with(&mut answer, None);
+            }
+            Ok(answer)
+        })
+    }
+
+    /// Sends a request that nobody waits for the way of all requests, by the settings of now. None where that is no way
+    /// for it.
+    pub(super) fn ask_again(&self, request: Request<()>) -> Option<Answering> {
+        let (mut head, ()) = request.into_parts();
+        let settings = self.common.settings.load_full();
+        self.set_out(settings, &mut head, NOBODY).ok()?;
+        Some(self.cache.clone().call(Request::from_parts(head, Empty::<Bytes>::new())))
+    }
+
+    /// Sends a crowd's request the way of all requests, by the settings of now, and counts it as a reader's. `crowd_calls` goes
+    /// up each time that a service is asked for it. Dropping it leaves it as a reader does.
+    pub(super) async fn send_counted(
+        mut self,
+        request: Request<()>,
+        crowd_calls: Arc<AtomicU64>,
+    ) -> Delivered {
+        let (mut head, ()) = request.into_parts();
+        let settings = self.common.settings.load_full();
+        if let Err(turned_away) = self.set_out(settings, &mut head, NOBODY) {
+            return Delivered { answer: self.turn_away(turned_away), verdict: Verdict::Refused };
+        }
+        if let Some(let_in) = head.extensions.get_mut::<LetIn>() {
+            let_in.crowd_calls = Some(crowd_calls);
+        }
+        self.deliver(head, Empty::<Bytes>::new(), None).await
+    }
+
+    /// The answer to a request that goes no further, which is counted.
+    pub(super) fn turn_away(&self, TurnedAway { answer, row }: TurnedAway) -> Response<Body> {
+        row.as_ref().unwrap_or_else(|| self.common.ledger.otherwise()).refused();
+        *answer
+    }
+
+    /// Has the cache answer a request that was let in, and counts what that was. The cache begins at once. `span`: it is
+    /// traced.
+    pub(super) fn deliver<B>(
+        &mut self,
+        mut head: Parts,
+        body: B,
+        mut span: Option<ServerSpan>,
+    ) -> impl Future<Output = Delivered> + Send + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (line, asked) = (LogLine::begin(&head), Asked::of(&head));
+        let write = head.extensions.remove::<Write>();
+        let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
+        let row = row.unwrap_or_else(|| Arc::clone(self.common.ledger.otherwise()));
+        let passes = passes(&head.method, head.extensions.get::<Bypass>().is_some());
+        let answering = self.cache.call(Request::from_parts(head, body));
+        let (common, store) =
+            (Arc::clone(&self.common), write.as_ref().map(|_| self.store.clone()));
+        async move {
+            let answered = answering.await;
+            let failed = |verdict| {
+                row.failed(verdict);
+                verdict
+            };
+            let refused = || {
+                row.refused();
+                Verdict::Refused
+            };
+            let verdict = match &answered {
+                Ok(answer) => match answer.extensions().get::<Handled>() {
+                    Some(handled) => {
+                        row.answered(handled);
+                        if let Some(span) = &mut span {
+                            span.handled(handled);
+                        }
+                        handled.verdict
+                    }
+                    // The cache has not said it, though it was asked to.
+                    None => Verdict::Pass,
+                },
+                Err(error) if is_for_want_of_room(error) => refused(),
+                Err(_) if passes.is_some() => failed(Verdict::Pass),
+                Err(_) => failed(Verdict::Miss),
+            };
+            let has_failed = answered.is_err();
+            let mut answer = answered.unwrap_or_else(|error| {
+                match &error {
+                    error if is_for_want_of_a_turn(error) => tell_busy(&common.busy),
+                    error if is_for_want_of_an_address(error) => tell_down(error, &common.down),
+                    // Told where it was refused.
+                    error if is_for_want_of_memory(error) => {}
+                    error => tracing::warn!("{error}"),
+                }
+                answer_of(&error, passes).map(Body::from)
+            });
+            if let Some(asked) = asked {
+                common.past.note(asked, &mut answer, has_failed);
+            }
+            if let (Some(Write { rules, host, is_secure }), Some(store)) = (write, store)
+                && (answer.status().is_success() || answer.status().is_redirection())
+            {
+                let (about, now) = ((&*host, is_secure), || store.not_before_now());
+                common.writes.say(&rules, about, now, answer.headers_mut());
+            }
+            if let Some(line) = line {
+                line.end(&answer);
+            }
+            if let Some(span) = span {
+                let request_id = answer.headers().get(LARDER_REQUEST).cloned();
+                span.go_with(&mut answer, request_id);
+            }
+            Delivered { answer, verdict }
+        }
+    }
+}
