@@ -30,7 +30,7 @@ pub struct Walks(Arc<State>);
 #[derive(Default)]
 struct State {
     /// One at a time.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
     begun: AtomicUsize,
     refused: AtomicU64,
 }
@@ -54,7 +54,7 @@ pub fn is_walk(scope: &Scope) -> bool {
 impl Walks {
     /// Makes `purges` when those before are made, on a thread that may take long. They are made where they are first
     /// polled, as those of a cache are: while they wait for outer tiers, others have their turn. Dropping this makes none
-    /// that has not begun.
+    /// that has not begun; one that has goes on to its end, and keeps its turn until then.
     ///
     /// # Errors
     ///
@@ -68,14 +68,14 @@ impl Walks {
         F: Future<Output: Send> + Send + 'static,
     {
         let walk = Walk::begin(&self.0)?;
-        let turn = self.0.turn.lock().await;
+        let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let (runtime, mut purges) = (Handle::current(), Box::pin(purges));
         let made = spawn_blocking(move || {
             let made = runtime.block_on(once(purges.as_mut()));
+            drop((turn, walk));
             (purges, made)
         });
         let (purges, made) = made.await.map_err(|_| NoWalk::Broken)?;
-        drop((turn, walk));
         match made {
             Poll::Ready(made) => Ok(made),
             Poll::Pending => Ok(purges.await),
@@ -89,11 +89,11 @@ async fn once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 /// The right to wait for one's turn. Dropping it gives it back.
-struct Walk<'a>(&'a AtomicUsize);
+struct Walk(Arc<State>);
 
-impl<'a> Walk<'a> {
-    fn begin(state: &'a State) -> Result<Walk<'a>, NoWalk> {
-        let walk = Walk(&state.begun);
+impl Walk {
+    fn begin(state: &Arc<State>) -> Result<Walk, NoWalk> {
+        let walk = Walk(Arc::clone(state));
         if state.begun.fetch_add(1, Relaxed) < MOST {
             return Ok(walk);
         }
@@ -102,9 +102,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Drop for Walk<'_> {
+impl Drop for Walk {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.begun.fetch_sub(1, Relaxed);
     }
 }
 
@@ -182,6 +182,27 @@ mod tests {
         drop((turn, waiting));
         assert_eq!(next.await, Ok(()));
         assert_eq!(walks.families()[0].samples[0].1, 1.0);
+        // Who does not wait for it leaves it its turn.
+        let (begins, begun) = oneshot::channel();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let left = tokio::spawn({
+            let walks = walks.clone();
+            async move {
+                let walk = async move {
+                    begins.send(()).unwrap();
+                    wait.recv().ok();
+                };
+                walks.walk(walk).await
+            }
+        });
+        begun.await.unwrap();
+        left.abort();
+        assert!(left.await.unwrap_err().is_cancelled());
+        assert_eq!(walks.0.begun.load(Relaxed), 1);
+        let mut next = Box::pin(walks.walk(async { 2 }));
+        assert!(once(next.as_mut()).await.is_pending());
+        go_on.send(()).unwrap();
+        assert_eq!(next.await, Ok(2));
         let broken = walks.walk(async { panic!("as a weigher may") });
         assert_eq!(broken.await, Err::<(), _>(NoWalk::Broken));
         assert_eq!(walks.walk(async { 1 }).await, Ok(1));
