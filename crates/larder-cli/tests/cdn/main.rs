@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod again;
 mod crash;
 mod failing;
 mod fleet;

@@ -139,8 +139,16 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     fn widen(&self, wish: &Wish) -> Result<Wish, String>;
 
     /// The calls that ask for all of these, in their order; none is larger than the bounds. Deterministic but for dates and
-    /// signatures: a call that is made again after a crash asks for the same.
+    /// signatures: a call that is made again after a crash asks for the same. The wishes of one call by themselves, with
+    /// the same `id`, give that call.
     fn calls(&self, wishes: &[Wish], id: &str, now: SystemTime) -> Vec<Call>;
+
+    /// Whether the vendor knows a call that is made again by a name in it, made of `id` and of what it asks for, and does it
+    /// once. Then what was asked for under one name is asked for again under the same, also by the next process, until an
+    /// answer says what became of it; and what is to be done a second time goes under another.
+    fn knows_calls_again(&self) -> bool {
+        false
+    }
 
     /// What the vendor has said to that call.
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said;

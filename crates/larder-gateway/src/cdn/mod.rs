@@ -11,7 +11,8 @@
 //!
 //! The steps are in `purged` (a purge comes in), `gate` (the tiers inside, and answers that are older), `worker` (the calls to
 //! one CDN) → `queue` (◇ what is to be asked when), `rate` (◇), `client`. ◇ is pure. What has not been confirmed by every CDN
-//! is in a file that outlives the process, and is purged again by the next one, from the inside out.
+//! is in a file that outlives the process, and is purged again by the next one, from the inside out; so is, for vendors that
+//! know calls by their names, each call whose end is not known (`repeat` ◇).
 
 mod client;
 pub mod driver;
@@ -23,6 +24,7 @@ pub mod outgoing;
 mod progress;
 mod queue;
 mod rate;
+mod repeat;
 mod wishes;
 mod worker;
 
@@ -59,6 +61,7 @@ use self::{
     kept::Kept,
     queue::{Change, Queue, State},
     rate::Rate,
+    repeat::Name,
 };
 pub use self::{fleet::FleetStats, wishes::Public};
 use crate::{downstream::UnderWay, upstream::OriginTls};
@@ -170,7 +173,8 @@ impl OutboxFile {
 
     /// How many purges an earlier process has left.
     pub fn left(&self) -> usize {
-        self.found.entries.len()
+        let entries = self.found.entries.iter();
+        entries.filter(|(_, bytes)| !repeat::Kept::is_one(bytes)).count()
     }
 }
 
@@ -223,6 +227,8 @@ struct Open {
     bytes: usize,
     /// What stands there, where it is to be put on a list as well.
     kept: Arc<[u8]>,
+    /// Of what stands there.
+    name: Name,
 }
 
 /// One of them.
@@ -448,8 +454,22 @@ impl Cdns {
     }
 }
 
-/// Makes what an earlier process has left once more, from the inside out: what lies below may not have had it either.
+/// Makes what an earlier process has left once more, from the inside out: what lies below may not have had it either. Calls
+/// whose end that process did not know are made again as they were.
 async fn again(inside: Arc<Inside>, cache: HttpCache, left: Vec<(u64, Vec<u8>)>, is_damaged: bool) {
+    let (calls, left): (Vec<_>, Vec<_>) =
+        left.into_iter().partition(|(_, bytes)| repeat::Kept::is_one(bytes));
+    for (entry, bytes) in calls {
+        let Some(kept) = repeat::Kept::decode(&bytes) else {
+            inside.outbox().release(&[entry]);
+            continue;
+        };
+        let knows = |cdn: &&Cdn| cdn.config.driver.knows_calls_again();
+        match inside.cdns.iter().filter(knows).find(|cdn| *cdn.config.name == *kept.cdn) {
+            Some(cdn) => cdn.queue().expect(kept, entry),
+            None => inside.outbox().release(&[entry]),
+        }
+    }
     let damaged = is_damaged.then(|| (None, kept::everything()));
     let left = left.into_iter().map(|(entry, bytes)| (Some(entry), kept::decode(&bytes)));
     for (entry, Kept { asked, scopes, mode }) in damaged.into_iter().chain(left) {
@@ -469,6 +489,10 @@ async fn again(inside: Arc<Inside>, cache: HttpCache, left: Vec<(u64, Vec<u8>)>,
         }
         tokio::task::yield_now().await;
     }
+    for place in 0..inside.cdns.len() {
+        inside.cdns[place].queue().all_are_back(Instant::now());
+        inside.tell(place, &mut inside.outbox());
+    }
 }
 
 impl PurgeFollower for Inside {
@@ -476,16 +500,19 @@ impl PurgeFollower for Inside {
         let now = Instant::now();
         let mut outbox = self.outbox();
         let (number, asked) = self.trail.add(purge);
-        let mut at = 0;
-        for (place, cdn) in self.cdns.iter().enumerate() {
-            if self.fleet.is_none() {
-                let wishes = cdn.config.wishes(&purge.scopes, purge.mode);
-                cdn.queue().enter(number, wishes, now);
-            }
-            at |= 1_u32 << place;
-        }
-        if at != 0 {
+        if !self.cdns.is_empty() {
             let bytes = kept::encode(&purge.scopes, purge.mode, &asked);
+            let name = repeat::name(&bytes);
+            let mut at = 0;
+            for (place, cdn) in self.cdns.iter().enumerate() {
+                if self.fleet.is_none() {
+                    let wishes = cdn.config.wishes(&purge.scopes, purge.mode);
+                    let mut queue = cdn.queue();
+                    queue.enter(number, wishes, now);
+                    queue.know(number, &name);
+                }
+                at |= 1_u32 << place;
+            }
             outbox.last += 1;
             let entry = outbox.last;
             outbox.bytes += bytes.len();
@@ -493,7 +520,7 @@ impl PurgeFollower for Inside {
                 Some(_) => bytes.clone().into(),
                 None => Arc::default(),
             };
-            let open = Open { at, from: number, entry, bytes: bytes.len(), kept };
+            let open = Open { at, from: number, entry, bytes: bytes.len(), kept, name };
             outbox.open.insert(number, open);
             if let Some(journal) = &outbox.journal {
                 journal.add(entry, bytes);
@@ -566,6 +593,38 @@ impl Inside {
         }
     }
 
+    /// Has a call in the file before it is made: its number there. `None`: there is no file, or it cannot be kept, and is made
+    /// again under another name where it has to be.
+    fn keep_call(
+        &self,
+        cdn: &str,
+        batch: &Arc<str>,
+        wishes: &[Wish],
+        parts: &[&[queue::Part]],
+    ) -> Option<u64> {
+        if parts.iter().map(|parts| parts.len()).sum::<usize>() > repeat::MOST_PARTS {
+            return None;
+        }
+        let mut outbox = self.outbox();
+        let part = |part: &queue::Part| {
+            let of = outbox.open.get(&part.number)?.name;
+            let place = u32::try_from(part.place).ok()?;
+            Some(repeat::Part { of, place, was_clear: part.was_clear })
+        };
+        let row = |parts: &&[queue::Part]| parts.iter().map(part).collect();
+        let rows: Option<Vec<Vec<repeat::Part>>> = parts.iter().map(row).collect();
+        let (cdn, batch, digest) = (cdn.into(), Arc::clone(batch), repeat::digest(wishes));
+        let bytes = repeat::Kept { cdn, batch, digest, wishes: rows? }.encode();
+        let has_room = outbox.journal.as_ref()?.has_room(bytes.len());
+        if !has_room {
+            return None;
+        }
+        outbox.last += 1;
+        let entry = outbox.last;
+        outbox.journal.as_ref()?.add(entry, bytes);
+        Some(entry)
+    }
+
     /// What this process has to tell the CDNs by itself, though others share the tier with it.
     fn enter_alone(&self, numbers: &[u64], now: Instant) {
         if self.fleet.is_none() {
@@ -582,6 +641,7 @@ impl Inside {
                 }
                 let wishes = cdn.config.wishes(&scopes, mode);
                 queue.enter(*number, wishes, now);
+                queue.know(*number, &open.name);
                 queue.cover(*number, open.from);
             }
         }
@@ -595,6 +655,7 @@ impl Inside {
         let Some(open) = outbox.open.get_mut(&number) else { return };
         let before = std::mem::replace(&mut open.entry, entry);
         let freed = std::mem::replace(&mut open.bytes, length);
+        open.name = repeat::name(&bytes);
         if self.fleet.is_some() {
             open.kept = bytes.clone().into();
         }
@@ -608,7 +669,11 @@ impl Inside {
     /// Tells the trail, and whoever waits, what has changed at the CDN at this place.
     fn tell(&self, place: usize, outbox: &mut Outbox) {
         let cdn = &self.cdns[place];
-        let changes = cdn.queue().take_changes();
+        let (changes, released) = {
+            let mut queue = cdn.queue();
+            (queue.take_changes(), queue.take_released())
+        };
+        outbox.release(&released);
         for change in changes {
             match &self.fleet {
                 Some(fleet) if change.to >= FIRST_OF_LIST => fleet.ended(place, &change),
@@ -649,6 +714,15 @@ impl Inside {
 }
 
 impl Outbox {
+    /// It is known what became of these calls.
+    fn release(&self, entries: &[u64]) {
+        if let Some(journal) = &self.journal
+            && !entries.is_empty()
+        {
+            journal.done(entries);
+        }
+    }
+
     /// The CDN at this place is done with these.
     fn finish(&mut self, place: usize, numbers: RangeInclusive<u64>) {
         let mut gone: HashMap<u64, (u64, usize)> = HashMap::new();
@@ -722,10 +796,14 @@ impl Cdn {
     }
 
     fn new(config: CdnConfig, rate: Arc<Mutex<Rate>>) -> Cdn {
+        let queue = match config.driver.knows_calls_again() {
+            true => Queue::of_named_calls(config.bounds.propagation),
+            false => Queue::new(config.bounds.propagation),
+        };
         Cdn {
             rate,
             client: Client::new(config.tls.clone(), config.timeout),
-            queue: Mutex::new(Queue::new(config.bounds.propagation)),
+            queue: Mutex::new(queue),
             news: Notify::new(),
             counts: Counts::default(),
             config,

@@ -15,6 +15,9 @@
 //!
 //! The first call is made as soon as the purge is handed out, so that most readers see the change at once. Where it is clear
 //! by then, that call is the only one.
+//!
+//! A vendor that knows calls by their names does nothing when one is made again. There a call counts by what held when it was
+//! *first* made under its name, and one that is made again ([`Repeat`]) has the same wishes in the same order.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,7 +28,10 @@ use std::{
 use larder::Mode;
 use tokio::time::Instant;
 
-use super::driver::{What, Wish};
+use super::{
+    driver::{What, Wish},
+    repeat::{self, Name},
+};
 
 /// What one CDN is still to be told of. Purges are named by their numbers, which grow.
 #[derive(Debug)]
@@ -34,7 +40,40 @@ pub(super) struct Queue {
     /// When which wish is to be asked for, and of what is due at the same time first what came first.
     due: BTreeSet<(Instant, u64, usize)>,
     propagation: Duration,
+    /// Whether the vendor knows calls by their names.
+    names_calls: bool,
+    /// What is to be asked for as it was.
+    repeats: Vec<Repeat>,
+    /// What an earlier process was about to ask for, while its purges come back.
+    left: Vec<Left>,
     changes: Vec<Change>,
+    /// Calls that need not be kept any longer, by their numbers in the file.
+    released: Vec<u64>,
+}
+
+/// A call that the vendor may have had: it is made again as it was.
+#[derive(Debug)]
+struct Repeat {
+    at: Instant,
+    since: Instant,
+    under: Under,
+    wishes: Vec<Wish>,
+    units: Vec<Vec<Part>>,
+}
+
+/// Under which name a call is made again, and its number in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Under {
+    pub(super) batch: Arc<str>,
+    pub(super) entry: Option<u64>,
+}
+
+/// A call that was kept, and which of its purges are here: in the form of its wishes.
+#[derive(Debug)]
+struct Left {
+    kept: repeat::Kept,
+    entry: u64,
+    found: Vec<Vec<Option<(u64, usize)>>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +96,10 @@ struct Unit {
     /// What is under way began too early: it is to be asked for once more.
     again: bool,
     was_asked: bool,
+    /// It is in a call of an earlier process, and goes with that alone.
+    is_left: bool,
+    /// How many calls about it have succeeded.
+    done: u32,
 }
 
 #[derive(Debug)]
@@ -66,6 +109,8 @@ enum Stage {
     Due(Instant),
     /// A call is under way.
     Asked,
+    /// For the call that it is in to be made again.
+    Repeats,
     /// A call was made, and the next is made when it is clear.
     Idle,
     Confirmed,
@@ -100,9 +145,23 @@ pub(super) struct Job {
     /// Different ones.
     pub(super) wishes: Vec<Wish>,
     /// Whose each of them is.
-    units: Vec<Vec<(u64, usize)>>,
+    units: Vec<Vec<Part>>,
     /// The earliest purge that is in it came at that time.
     pub(super) since: Instant,
+    /// It was made before.
+    pub(super) again: Option<Under>,
+}
+
+/// Whose a wish is, and what held when it was first asked for under that name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) number: u64,
+    /// Of its purge's wishes.
+    pub(super) place: usize,
+    /// All tiers inside had it, and nothing older was on its way.
+    pub(super) was_clear: bool,
+    /// How many calls about it had succeeded.
+    done: u32,
 }
 
 /// What has become of a job, or of a part of it.
@@ -124,7 +183,21 @@ pub(super) enum Fate {
 
 impl Queue {
     pub(super) fn new(propagation: Duration) -> Queue {
-        Queue { purges: BTreeMap::new(), due: BTreeSet::new(), propagation, changes: Vec::new() }
+        Queue {
+            purges: BTreeMap::new(),
+            due: BTreeSet::new(),
+            propagation,
+            names_calls: false,
+            repeats: Vec::new(),
+            left: Vec::new(),
+            changes: Vec::new(),
+            released: Vec::new(),
+        }
+    }
+
+    /// Of a vendor that does what comes under the same name once.
+    pub(super) fn of_named_calls(propagation: Duration) -> Queue {
+        Queue { names_calls: true, ..Queue::new(propagation) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -149,6 +222,8 @@ impl Queue {
             first_done: None,
             again: false,
             was_asked: false,
+            is_left: false,
+            done: 0,
         };
         match wishes.into_iter().collect::<Result<Vec<Wish>, String>>() {
             Ok(wishes) => {
@@ -179,6 +254,8 @@ impl Queue {
         let since = self.oldest().unwrap_or(now);
         self.purges.clear();
         self.due.clear();
+        let kept = self.repeats.drain(..).filter_map(|repeat| repeat.under.entry);
+        self.released.extend(kept.chain(self.left.drain(..).map(|left| left.entry)));
         self.enter(number, vec![everything], now);
         // All of them fail where it cannot be made.
         if let Some(change) = self.changes.last_mut() {
@@ -208,6 +285,78 @@ impl Queue {
     /// The same of all from this one on.
     pub(super) fn remove_from(&mut self, first: u64) {
         self.purges.split_off(&first);
+    }
+
+    /// An earlier process was about to make this call, or has made it. It is made again as it was when all its purges are
+    /// here again, and is given up where one of them does not come back: it was over.
+    pub(super) fn expect(&mut self, kept: repeat::Kept, entry: u64) {
+        let found = kept.wishes.iter().map(|parts| vec![None; parts.len()]).collect();
+        self.left.push(Left { kept, entry, found });
+    }
+
+    /// The purge of this number is kept by this name.
+    pub(super) fn know(&mut self, number: u64, name: &Name) {
+        let Some(purge) = self.purges.get_mut(&number) else { return };
+        for Left { kept, found, .. } in &mut self.left {
+            let parts = kept.wishes.iter().flatten().zip(found.iter_mut().flatten());
+            for (part, found) in parts.filter(|(part, found)| part.of == *name && found.is_none()) {
+                let place = usize::try_from(part.place).unwrap_or(usize::MAX);
+                let Some(unit) = purge.wishes.get_mut(place) else { continue };
+                if !unit.is_left && matches!(unit.stage, Stage::Waits) {
+                    (unit.is_left, *found) = (true, Some((number, place)));
+                }
+            }
+        }
+    }
+
+    /// All purges of an earlier process are here that come back.
+    pub(super) fn all_are_back(&mut self, now: Instant) {
+        for Left { kept, entry, found } in std::mem::take(&mut self.left) {
+            let of = |part: &repeat::Part, found: &Option<(u64, usize)>| {
+                let (number, place) = (*found)?;
+                Some(Part { number, place, was_clear: part.was_clear, done: 0 })
+            };
+            let row = |(parts, found): (&Vec<repeat::Part>, &Vec<Option<(u64, usize)>>)| {
+                parts.iter().zip(found).map(|(part, found)| of(part, found)).collect()
+            };
+            let units: Option<Vec<Vec<Part>>> = kept.wishes.iter().zip(&found).map(row).collect();
+            let wishes: Option<Vec<Wish>> = units.as_ref().and_then(|units| {
+                let first = |row: &Vec<Part>| Some(self.unit(row.first()?)?.wish.clone());
+                units.iter().map(first).collect()
+            });
+            match (units, wishes) {
+                (Some(units), Some(wishes)) if repeat::digest(&wishes) == kept.digest => {
+                    let under = Under { batch: kept.batch, entry: Some(entry) };
+                    self.repeats.push(Repeat { at: now, since: now, under, wishes, units });
+                }
+                _ => {
+                    self.released.push(entry);
+                    let found = found.into_iter().flatten().flatten();
+                    let parts: Vec<_> = found.collect();
+                    parts.into_iter().for_each(|(number, place)| self.set_free(number, place, now));
+                }
+            }
+        }
+    }
+
+    fn unit(&self, part: &Part) -> Option<&Unit> {
+        self.purges.get(&part.number)?.wishes.get(part.place)
+    }
+
+    /// It goes with no call that was made before.
+    fn set_free(&mut self, number: u64, place: usize, now: Instant) {
+        let purge = self.purges.get_mut(&number);
+        let Some(unit) = purge.and_then(|purge| purge.wishes.get_mut(place)) else { return };
+        unit.is_left = false;
+        if matches!(unit.stage, Stage::Repeats) {
+            unit.stage = Stage::Due(now);
+            self.due.insert((now, number, place));
+        }
+    }
+
+    /// Calls whose end is known: they need not be kept.
+    pub(super) fn take_released(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.released)
     }
 
     /// Whether there is something to tell that nobody has taken.
@@ -243,6 +392,10 @@ impl Queue {
                     }
                     _ => continue,
                 }
+                if unit.is_left {
+                    unit.stage = Stage::Repeats;
+                    continue;
+                }
                 unit.stage = Stage::Due(now);
                 self.due.insert((now, *number, place));
             }
@@ -273,12 +426,48 @@ impl Queue {
 
     /// When something is to be asked for next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, ..)| *at)
+        let repeats = self.repeats.iter().filter(|repeat| self.can_be_taken(repeat));
+        let repeats = repeats.map(|repeat| repeat.at).min();
+        self.due.first().map(|(at, ..)| *at).into_iter().chain(repeats).min()
+    }
+
+    /// Whether it can be made again, or be given up. Not while one of its purges waits for the tiers inside.
+    fn can_be_taken(&self, repeat: &Repeat) -> bool {
+        let waits = |part| self.unit(part).is_some_and(|unit| matches!(unit.stage, Stage::Waits));
+        !repeat.units.iter().flatten().any(waits)
+    }
+
+    fn take_repeat(&mut self, now: Instant) -> Option<Job> {
+        loop {
+            let is_due = |repeat: &Repeat| repeat.at <= now && self.can_be_taken(repeat);
+            let at = self.repeats.iter().position(is_due)?;
+            let Repeat { since, under, wishes, units, .. } = self.repeats.remove(at);
+            let repeats =
+                |part| self.unit(part).is_some_and(|unit| matches!(unit.stage, Stage::Repeats));
+            if !units.iter().flatten().all(repeats) {
+                // Some of it is no longer to be asked for: what is left of it is another call.
+                self.released.extend(under.entry);
+                for Part { number, place, .. } in units.into_iter().flatten() {
+                    self.set_free(number, place, now);
+                }
+                continue;
+            }
+            for Part { number, place, .. } in units.iter().flatten() {
+                if let Some(purge) = self.purges.get_mut(number) {
+                    let unit = &mut purge.wishes[*place];
+                    (unit.stage, unit.was_asked, unit.is_left) = (Stage::Asked, true, false);
+                }
+            }
+            return Some(Job { wishes, units, since, again: Some(under) });
+        }
     }
 
     /// What is due, as many different wishes as that, in the order of the log.
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Option<Job> {
-        let mut job = Job { wishes: Vec::new(), units: Vec::new(), since: now };
+        if let Some(job) = self.take_repeat(now) {
+            return Some(job);
+        }
+        let mut job = Job { wishes: Vec::new(), units: Vec::new(), since: now, again: None };
         let mut places: HashMap<(What, bool), usize> = HashMap::new();
         while let Some(next @ (at, number, place)) = self.due.first().copied() {
             if at > now {
@@ -300,7 +489,8 @@ impl Queue {
                 places.insert(named, job.wishes.len() - 1);
                 job.wishes.len() - 1
             });
-            job.units[there].push((number, place));
+            let was_clear = purge.is_applied && purge.clear_at.is_some();
+            job.units[there].push(Part { number, place, was_clear, done: unit.done });
             job.since = job.since.min(purge.since);
             (unit.stage, unit.was_asked) = (Stage::Asked, true);
             self.due.remove(&next);
@@ -310,7 +500,54 @@ impl Queue {
 
     /// What the numbers of the purges are that a job is about, for its name.
     pub(super) fn numbers(job: &Job) -> impl Iterator<Item = u64> {
-        job.units.iter().flatten().map(|(number, _)| *number)
+        job.units.iter().flatten().map(|part| part.number)
+    }
+
+    /// Whose these wishes of a job are.
+    pub(super) fn parts<'a>(job: &'a Job, wishes: &[usize]) -> Vec<&'a [Part]> {
+        wishes.iter().map(|wish| &*job.units[*wish]).collect()
+    }
+
+    /// A name for a job about purges from a list that several processes work on one after the other: the same for the same
+    /// parts, of which as much is done. One that is clear has another: what was done under the first name may have been
+    /// too early.
+    pub(super) fn name_in_list(job: &Job) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&repeat::digest(&job.wishes));
+        for Part { number, place, was_clear, done } in job.units.iter().flatten() {
+            let place = u64::try_from(*place).unwrap_or(u64::MAX);
+            hasher.update(&number.to_le_bytes()).update(&place.to_le_bytes());
+            hasher.update(&done.to_le_bytes()).update(&[u8::from(*was_clear)]);
+        }
+        let hash = hasher.finalize().to_hex();
+        format!("list-{}", &hash[..16])
+    }
+
+    /// A call about these wishes of a job may have been done: the same is made again then, under its name.
+    pub(super) fn repeat(
+        &mut self,
+        job: &Job,
+        wishes: &[usize],
+        (at, under): (Instant, Under),
+        why: &Arc<str>,
+    ) {
+        let of = |wish: &usize| (job.wishes[*wish].clone(), job.units[*wish].clone());
+        let (wishes, units): (Vec<Wish>, Vec<Vec<Part>>) = wishes.iter().map(of).unzip();
+        let mut numbers = BTreeSet::new();
+        for Part { number, place, .. } in units.iter().flatten() {
+            let Some(purge) = self.purges.get_mut(number) else { continue };
+            let unit = &mut purge.wishes[*place];
+            if matches!(unit.stage, Stage::Asked) {
+                // Where it was applied meanwhile, it was not clear when this was first asked, and so is asked for once more.
+                (unit.stage, unit.again) = (Stage::Repeats, false);
+                numbers.insert(*number);
+            }
+        }
+        let batch = Arc::clone(&under.batch);
+        self.repeats.push(Repeat { at, since: job.since, under, wishes, units });
+        for number in numbers {
+            self.note(number, Some(&batch), None, Some(why));
+        }
     }
 
     /// A job is under way by this name.
@@ -338,7 +575,8 @@ impl Queue {
         fate: &Fate,
         now: Instant,
     ) {
-        for (number, unit) in &job.units[place] {
+        let may_be_old = self.names_calls && job.again.is_some();
+        for Part { number, place: unit, was_clear, .. } in &job.units[place] {
             let Some(purge) = self.purges.get_mut(number) else { continue };
             let (clear_at, is_applied) = (purge.clear_at, purge.is_applied);
             let unit_of = &mut purge.wishes[*unit];
@@ -346,6 +584,9 @@ impl Queue {
                 continue;
             }
             let again = std::mem::take(&mut unit_of.again);
+            if matches!(fate, Fate::Done { .. }) {
+                unit_of.done = unit_of.done.saturating_add(1);
+            }
             let (vendor_id, reason) = match fate {
                 Fate::Done { vendor_id, .. } => (vendor_id.as_ref(), None),
                 Fate::Later { why, .. } | Fate::Failed { why } => (None, Some(why)),
@@ -360,8 +601,13 @@ impl Queue {
                         Some(first) => *began >= first + self.propagation,
                         None => false,
                     };
-                    let is_clear = clear_at.is_some_and(|clear_at| *began >= clear_at);
-                    if is_applied || unit_of.first_done.is_none() {
+                    let is_clear = match self.names_calls {
+                        true => clear_at.is_some() && *was_clear,
+                        false => clear_at.is_some_and(|clear_at| *began >= clear_at),
+                    };
+                    // One that was made before may have been done before all of this.
+                    let counts = *was_clear || !may_be_old;
+                    if counts && (is_applied || unit_of.first_done.is_none()) {
                         unit_of.first_done.get_or_insert(now);
                     }
                     match clear_at {
@@ -454,6 +700,125 @@ mod tests {
         for place in 0..job.wishes.len() {
             queue.settle(job, place, &"batch".into(), &fate, now);
         }
+    }
+
+    fn under(batch: &str) -> Under {
+        Under { batch: batch.into(), entry: Some(7) }
+    }
+
+    #[test]
+    fn a_call_that_is_made_again_under_its_name_counts_from_when_it_was_first_made() {
+        let now = Instant::now();
+        for is_clear_first in [true, false] {
+            let mut queue = Queue::of_named_calls(Duration::ZERO);
+            queue.enter(1, vec![wish("a")], now);
+            queue.enter(2, vec![wish("b")], now);
+            queue.hand_out(&[1, 2], true, now);
+            if is_clear_first {
+                queue.clear(&[1, 2], now);
+            }
+            let job = queue.take(10, now).unwrap();
+            // The vendor may have done it then; its answer is lost.
+            queue.repeat(&job, &[0, 1], (now + after(3), under("x")), &"no answer".into());
+            queue.clear(&[1, 2], now + after(1));
+            assert_eq!(queue.next_due(), Some(now + after(3)));
+            assert!(queue.take(10, now + after(2)).is_none());
+            let repeated = queue.take(10, now + after(3)).unwrap();
+            assert_eq!(repeated.wishes, job.wishes);
+            assert_eq!(&*repeated.again.as_ref().unwrap().batch, "x");
+            done(&mut queue, &repeated, now + after(3), now + after(3));
+            let next = queue.take(10, now + after(3));
+            assert_eq!(next.is_none(), is_clear_first);
+            if let Some(next) = next {
+                assert!(next.again.is_none(), "what is to be done once more has another name");
+                done(&mut queue, &next, now + after(4), now + after(4));
+            }
+            assert_eq!(queue.len(), 0, "it is confirmed");
+        }
+    }
+
+    #[test]
+    fn a_call_of_which_a_part_is_gone_is_not_made_again() {
+        let (mut queue, now) = (Queue::of_named_calls(Duration::ZERO), Instant::now());
+        queue.enter(1, vec![wish("a")], now);
+        queue.enter(2, vec![wish("b")], now);
+        queue.hand_out(&[1, 2], true, now);
+        let job = queue.take(10, now).unwrap();
+        queue.repeat(&job, &[0, 1], (now + after(9), under("x")), &"no answer".into());
+        queue.remove(1);
+        let next = queue.take(10, now + after(9)).unwrap();
+        assert_eq!((next.wishes.len(), next.again.is_none()), (1, true));
+        assert_eq!(queue.take_released(), [7]);
+        queue.enter(3, vec![wish("c")], now);
+        queue.collapse(4, Ok(Wish { what: What::Everything, mode: Mode::Hard }), now);
+        assert!(queue.take(10, now + after(9)).is_none(), "it waits for the tiers inside");
+    }
+
+    fn left(parts: &[&str], digest: Name) -> repeat::Kept {
+        let part = |name: &&str| {
+            vec![repeat::Part { of: repeat::name(name.as_bytes()), place: 0, was_clear: true }]
+        };
+        let wishes = parts.iter().map(part).collect();
+        repeat::Kept { cdn: "edge".into(), batch: "x".into(), digest, wishes }
+    }
+
+    #[test]
+    fn a_call_of_an_earlier_process_is_made_again_when_all_its_purges_are_back() {
+        let now = Instant::now();
+        let digest = repeat::digest(&[wish("a").unwrap(), wish("b").unwrap()]);
+        for (comes_back, is_same) in [(true, true), (true, false), (false, true)] {
+            let mut queue = Queue::of_named_calls(Duration::ZERO);
+            queue.expect(left(&["a", "b"], if is_same { digest } else { [0; 16] }), 7);
+            // They come back one by one, and are handed out at once.
+            let tags = if comes_back { vec!["b", "c", "a"] } else { vec!["b", "c"] };
+            for (number, tag) in (1..).zip(&tags) {
+                queue.enter(number, vec![wish(tag)], now);
+                queue.know(number, &repeat::name(tag.as_bytes()));
+                queue.hand_out(&[number], true, now);
+                queue.clear(&[number], now);
+            }
+            let other = queue.take(10, now).unwrap();
+            assert_eq!(other.wishes, [wish("c").unwrap()], "what was not in it goes its own way");
+            done(&mut queue, &other, now, now);
+            assert!(queue.take(10, now).is_none());
+            queue.all_are_back(now);
+            let again = queue.take(10, now).unwrap();
+            match comes_back && is_same {
+                true => {
+                    assert_eq!(&*again.again.as_ref().unwrap().batch, "x");
+                    assert_eq!(again.wishes, [wish("a").unwrap(), wish("b").unwrap()]);
+                }
+                false => {
+                    assert!(again.again.is_none());
+                    assert_eq!(queue.take_released(), [7]);
+                    assert_eq!(again.wishes.len(), tags.len() - 1);
+                }
+            }
+            done(&mut queue, &again, now, now);
+            assert_eq!(queue.len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_name_in_the_list_is_the_same_for_the_same_and_another_for_what_is_done_again() {
+        let now = Instant::now();
+        let job = |is_clear: bool| {
+            let mut queue = Queue::of_named_calls(Duration::ZERO);
+            queue.enter(5, vec![wish("a")], now);
+            queue.hand_out(&[5], true, now);
+            if is_clear {
+                queue.clear(&[5], now);
+            }
+            let job = queue.take(10, now).unwrap();
+            (queue, job)
+        };
+        let ((mut queue, first), (_, same), (_, clear)) = (job(false), job(false), job(true));
+        let name = Queue::name_in_list;
+        assert_eq!(name(&first), name(&same));
+        assert_ne!(name(&first), name(&clear), "the first may have been done too early for this");
+        done(&mut queue, &first, now, now);
+        queue.clear(&[5], now);
+        assert_ne!(name(&first), name(&queue.take(10, now).unwrap()));
     }
 
     #[test]
@@ -594,14 +959,21 @@ mod tests {
 
     proptest! {
         /// Whatever fails in whatever order: what is confirmed was seen by the other side in a call that began after all
-        /// had been clear, and each purge ends, once.
+        /// had been clear, and each purge ends, once. Also where the other side does once what comes under one name.
         #[test]
         fn receipts_end_in_what_the_other_side_saw(
             steps in proptest::collection::vec(any_step(), 1..120),
             propagation in prop_oneof![Just(0_u64), Just(3)],
+            names_calls in any::<bool>(),
         ) {
             let mut now = Instant::now();
-            let mut queue = Queue::new(after(propagation));
+            let mut queue = match names_calls {
+                true => Queue::of_named_calls(after(propagation)),
+                false => Queue::new(after(propagation)),
+            };
+            // When each was first done.
+            let mut names: BTreeMap<String, Instant> = BTreeMap::new();
+            let mut last_name = 0;
             let mut jobs: Vec<(Job, Instant)> = Vec::new();
             let mut tags: BTreeMap<u64, String> = BTreeMap::new();
             let mut clear: BTreeMap<u64, Instant> = BTreeMap::new();
@@ -638,7 +1010,20 @@ mod tests {
                         jobs.extend(queue.take(2, now).map(|job| (job, now)));
                     }
                     Step::Answer(outcome) if !jobs.is_empty() => {
-                        let (job, began) = jobs.remove(0);
+                        let (job, mut began) = jobs.remove(0);
+                        last_name += 1;
+                        let name = job.again.as_ref().map(|under| under.batch.to_string());
+                        let name = name.unwrap_or_else(|| last_name.to_string());
+                        if names_calls && outcome < 3 {
+                            // Done, whether or not its answer comes.
+                            began = *names.entry(name.clone()).or_insert(began);
+                        }
+                        if names_calls && outcome == 2 {
+                            let all: Vec<usize> = (0..job.wishes.len()).collect();
+                            let under = Under { batch: name.into(), entry: None };
+                            queue.repeat(&job, &all, (now + after(1), under), &"lost".into());
+                            continue;
+                        }
                         for place in 0..job.wishes.len() {
                             let What::Tag(tag) = job.wishes[place].what.clone() else { unreachable!() };
                             let fate = match outcome {
@@ -648,7 +1033,7 @@ mod tests {
                                 }
                                 2 => Fate::Later { at: now + after(1), why: "later".into() },
                                 _ => {
-                                    refused.extend(job.units[place].iter().map(|(number, _)| *number));
+                                    refused.extend(job.units[place].iter().map(|part| part.number));
                                     Fate::Failed { why: "no".into() }
                                 }
                             };

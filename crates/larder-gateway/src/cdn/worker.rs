@@ -8,12 +8,14 @@ use std::{
 };
 
 use http::StatusCode;
+use larder_admin::trail::Keeper;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     CallEnd, Cdn, Inside,
     driver::{Call, Said},
-    queue::{Fate, Job},
+    fleet::FIRST_OF_LIST,
+    queue::{Fate, Job, Queue, Under},
     rate::pause_after,
 };
 use crate::origins::dice::dice;
@@ -34,6 +36,8 @@ struct Run {
     /// How many calls are still open about each wish.
     open: Vec<usize>,
     vendor_id: Option<Arc<str>>,
+    /// Which calls are kept until it is known what became of them, by the first wish of each: their numbers in the file.
+    kept: HashMap<usize, u64>,
 }
 
 /// A question about what the vendor works on.
@@ -105,24 +109,61 @@ impl Worker {
     async fn begin(&mut self, job: Job) {
         self.last_run += 1;
         let run = self.last_run;
-        let batch: Arc<str> = format!("{:08x}-{run}", self.source).into();
         let driver = Arc::clone(&self.cdn().config.driver);
-        let count = driver.calls(&job.wishes, &batch, SystemTime::now()).len();
+        let batch = self.name(&job);
+        let calls = driver.calls(&job.wishes, &batch, SystemTime::now());
+        let count = calls.len();
         let mut open = vec![0; job.wishes.len()];
-        for call in driver.calls(&job.wishes, &batch, SystemTime::now()) {
+        for call in &calls {
             call.wishes.iter().for_each(|wish| open[*wish] += 1);
         }
+        let kept = match &job.again {
+            Some(Under { entry, .. }) => entry.iter().map(|entry| (0, *entry)).collect(),
+            None if driver.knows_calls_again() => self.keep(&job, &batch, &calls).await,
+            None => HashMap::new(),
+        };
         self.cdn().queue().sent(&job, &batch, None);
         self.tell();
         let forgotten: Vec<usize> = (0..open.len()).filter(|wish| open[*wish] == 0).collect();
         let began = Instant::now();
-        self.runs.insert(run, Run { job, batch, began, open, vendor_id: None });
+        self.runs.insert(run, Run { job, batch, began, open, vendor_id: None, kept });
         let why: Arc<str> = "no call can ask for this".into();
         self.settle(run, &forgotten, &Fate::Failed { why });
         for nth in 0..count {
             self.call(run, nth).await;
         }
         self.end(run);
+    }
+
+    /// What a job is called: as it was, where it was made before.
+    fn name(&self, job: &Job) -> Arc<str> {
+        if let Some(under) = &job.again {
+            return Arc::clone(&under.batch);
+        }
+        let is_of_list = Queue::numbers(job).all(|number| number >= FIRST_OF_LIST);
+        match is_of_list && self.cdn().config.driver.knows_calls_again() {
+            true => Queue::name_in_list(job).into(),
+            false => format!("{:08x}-{}", self.source, self.last_run).into(),
+        }
+    }
+
+    /// Has these calls in the file before they are made, so that the next process makes them again under their names. Their
+    /// numbers there, by the first wish of each.
+    async fn keep(&self, job: &Job, batch: &Arc<str>, calls: &[Call]) -> HashMap<usize, u64> {
+        let cdn = &self.cdn().config.name;
+        let mut numbers = HashMap::new();
+        for call in calls {
+            let wishes: Vec<_> = call.wishes.iter().map(|wish| job.wishes[*wish].clone()).collect();
+            let parts = Queue::parts(job, &call.wishes);
+            let entry = self.inside.keep_call(cdn, batch, &wishes, &parts);
+            if let (Some(entry), Some(first)) = (entry, call.wishes.first()) {
+                numbers.insert(*first, entry);
+            }
+        }
+        if !numbers.is_empty() {
+            self.inside.kept().await;
+        }
+        numbers
     }
 
     /// The call of this number, until it is answered, or has failed too often for others to wait.
@@ -168,7 +209,10 @@ impl Worker {
                 self.cdn().rate().pause(at);
             }
             if tries >= TRIES {
-                return self.settle(run, &call.wishes, &Fate::Later { at, why });
+                return match driver.knows_calls_again() {
+                    true => self.repeat(run, &call.wishes, at, &why),
+                    false => self.settle(run, &call.wishes, &Fate::Later { at, why }),
+                };
             }
             self.tell_why(run, &why);
             sleep_until(at).await;
@@ -284,6 +328,20 @@ impl Worker {
                 queue.settle(&under_way.job, *wish, &under_way.batch, fate, Instant::now());
             }
         }
+        drop(queue);
+        if let Some(entry) = wishes.first().and_then(|first| under_way.kept.remove(first)) {
+            self.inside.outbox().release(&[entry]);
+        }
+        self.tell();
+    }
+
+    /// A call about these is made again then, as it was.
+    fn repeat(&mut self, run: u64, wishes: &[usize], at: Instant, why: &Arc<str>) {
+        let Some(under_way) = self.runs.get_mut(&run) else { return };
+        let entry = wishes.first().and_then(|first| under_way.kept.remove(first));
+        let under = Under { batch: Arc::clone(&under_way.batch), entry };
+        let mut queue = self.inside.cdns[self.place].queue();
+        queue.repeat(&under_way.job, wishes, (at, under), why);
         drop(queue);
         self.tell();
     }

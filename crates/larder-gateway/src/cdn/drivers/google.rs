@@ -155,8 +155,8 @@ impl Driver for Google {
             Kind::Rule(_) | Kind::Everything => Room { most: usize::MAX, bytes: usize::MAX },
         };
         let url = format!("{}/urlMaps/{}/invalidateCache", self.global(), self.url_map);
-        let batches = batches(wishes, class, room).into_iter().enumerate();
-        let calls = batches.map(|(number, (kind, places))| {
+        let batches = batches(wishes, class, room).into_iter();
+        let calls = batches.map(|(kind, places)| {
             let body = match kind {
                 Kind::Tags => {
                     let tags = places.iter().filter_map(|&place| match &wishes[place].what {
@@ -168,12 +168,17 @@ impl Driver for Google {
                 Kind::Rule(place) => rule(&wishes[place]),
                 Kind::Everything => json!({ "path": "/*" }),
             };
-            // By it a call that is made again is the same, and no second one.
-            let request = uuid(&format!("{id} {number}"));
+            // By it a call that is made again is the same, and no second one. Of what it asks for, so that no other has it.
+            let body = body.to_string();
+            let request = uuid(&format!("{id} {body}"));
             let url = format!("{url}?requestId={request}");
-            self.authorized(call(Method::POST, &url, body.to_string(), places).json())
+            self.authorized(call(Method::POST, &url, body, places).json())
         });
         calls.collect()
+    }
+
+    fn knows_calls_again(&self) -> bool {
+        true
     }
 
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {

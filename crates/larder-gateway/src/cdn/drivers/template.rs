@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
-    escape::percent,
+    escape::{percent, short},
     exchange::{With, call, failed},
     naming,
 };
@@ -260,7 +260,7 @@ fn filled(template: &str, values: &[(&str, &str)]) -> String {
     out + rest
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Tag,
     Url,
@@ -280,6 +280,11 @@ fn item(wish: &Wish) -> (Kind, String) {
 }
 
 impl Template {
+    fn requests(&self) -> impl Iterator<Item = &Request> {
+        let Config { tag, url, prefix, host, everything, .. } = &self.config;
+        [tag, url, prefix, host, everything].into_iter().flatten()
+    }
+
     fn request(&self, kind: Kind) -> Option<&Request> {
         let Config { tag, url, prefix, host, everything, .. } = &self.config;
         let table = match kind {
@@ -381,9 +386,19 @@ impl Driver for Template {
                     .filter_map(|&place| widened[place].as_ref().map(|wish| item(wish).1))
                     .collect(),
             };
-            Some(request.made(&items, self.secret.as_ref(), (id, mode), places))
+            // No two calls have the same: who takes it for the name of a request would do the first of them alone.
+            let id = format!("{id}-{}", short(&format!("{kind:?} {items:?}")));
+            Some(request.made(&items, self.secret.as_ref(), (&id, mode), places))
         });
         calls.collect()
+    }
+
+    /// Where a request carries {id}.
+    fn knows_calls_again(&self) -> bool {
+        self.requests().any(|request| {
+            let mut texts = request.headers.values().chain([&request.url, &request.body]);
+            texts.any(|text| text.contains("{id}"))
+        })
     }
 
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
