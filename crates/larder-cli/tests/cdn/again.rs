@@ -56,8 +56,7 @@ fn answer(target: &str, is_question: bool) -> Vec<u8> {
     let status = |now: &'static str, later: &'static str| if is_question { later } else { now };
     if target.starts_with("/2020-05-31/") {
         let status = status("InProgress", "Completed");
-        let body =
-            format!("<Invalidation><Id>I1</Id><Status>{status}</Status></Invalidation>");
+        let body = format!("<Invalidation><Id>I1</Id><Status>{status}</Status></Invalidation>");
         return ok("content-type: text/xml\r\n", &body);
     }
     if target.starts_with("/compute/") {

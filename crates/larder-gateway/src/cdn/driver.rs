@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use larder::Mode;
 
+use super::drivers;
+
 /// One thing that is to go, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
@@ -152,6 +154,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
 
     /// What the vendor has said to that call.
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said;
+
+    /// For how long there are no calls left, as its answer says beside what it says of this call. By default by the field
+    /// `RateLimit`.
+    fn rest(&self, answer: &Answer, _now: SystemTime) -> Option<Duration> {
+        drivers::by_standard(answer)
+    }
 
     /// Whose credentials it asks with, where a vendor counts the calls of all who do together. `None`: of this CDN alone.
     fn account(&self) -> Option<Account> {

@@ -247,6 +247,7 @@ struct Cdn {
 #[derive(Debug, Default)]
 struct Counts {
     calls: [AtomicU64; CallEnd::NAMES.len()],
+    rests: AtomicU64,
     confirmed: AtomicU64,
     failed: AtomicU64,
 }
@@ -275,6 +276,8 @@ pub struct CdnStats {
     pub vendor: &'static str,
     /// Calls by how they ended.
     pub calls: Vec<(&'static str, u64)>,
+    /// How often its vendor had no calls left, and none were made until it had.
+    pub rests: u64,
     /// Purges that were confirmed, …
     pub confirmed: u64,
     /// … that have failed for good, …
@@ -377,6 +380,7 @@ impl Cdns {
                 name: Arc::clone(&cdn.config.name),
                 vendor: cdn.config.driver.vendor(),
                 calls: calls.map(|(name, count)| (*name, count.load(Relaxed))).collect(),
+                rests: cdn.counts.rests.load(Relaxed),
                 confirmed: cdn.counts.confirmed.load(Relaxed),
                 failed: cdn.counts.failed.load(Relaxed),
                 waiting: queue.len(),

@@ -385,7 +385,14 @@ impl Worker {
                 return (Said::Later { after: None, why }, None);
             }
         };
-        let said = cdn.config.driver.said(call, &answer, SystemTime::now());
+        // In this order: what the vendor says of its clock is over when this one says so.
+        let (now, at) = (SystemTime::now(), Instant::now());
+        if let Some(rest) = cdn.config.driver.rest(&answer, now) {
+            cdn.rate().pause(at + rest);
+            cdn.counts.rests.fetch_add(1, Relaxed);
+            tracing::debug!(cdn = %cdn.config.name, "no calls are left for {rest:?}");
+        }
+        let said = cdn.config.driver.said(call, &answer, now);
         cdn.count(match &said {
             Said::Done { .. } => CallEnd::Done,
             Said::Working { .. } => CallEnd::Working,

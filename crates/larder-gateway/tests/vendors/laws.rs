@@ -144,8 +144,11 @@ fn a_call_s_name_is_that_of_its_batch_and_of_what_it_asks_for() {
         )),
     ];
     // The others have no such thing in their APIs.
-    let named: Vec<&str> =
-        all().iter().filter(|driver| driver.knows_calls_again()).map(|driver| driver.vendor()).collect();
+    let named: Vec<&str> = all()
+        .iter()
+        .filter(|driver| driver.knows_calls_again())
+        .map(|driver| driver.vendor())
+        .collect();
     assert_eq!(named, ["cloudfront", "google"]);
     for driver in &drivers {
         assert!(driver.knows_calls_again());

@@ -7,6 +7,7 @@ mod client;
 mod double;
 mod examples;
 mod laws;
+mod rates;
 mod receipts;
 mod setups;
 mod signatures;

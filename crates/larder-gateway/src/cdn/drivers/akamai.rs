@@ -18,6 +18,7 @@ use super::{
     escape::uuid,
     exchange::{Api, With, call, failed, json, retry_after, unreadable, why},
     naming,
+    quota::by_refill,
 };
 use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
@@ -220,6 +221,17 @@ impl Driver for Akamai {
             Some(id) => Said::Done { id: Some(id.to_owned()) },
             None => unreadable(answer),
         }
+    }
+
+    /// Of calls, and of what may be named in them. A call that names more than there are is refused, and costs nothing.
+    fn rest(&self, answer: &Answer, _now: SystemTime) -> Option<Duration> {
+        let calls = by_refill(answer, "x-ratelimit-remaining", "x-ratelimit-limit-per-second");
+        let objects = by_refill(
+            answer,
+            "x-ratelimit-remaining-objects",
+            "x-ratelimit-limit-per-second-objects",
+        );
+        calls.max(objects)
     }
 
     fn account(&self) -> Option<Account> {

@@ -10,7 +10,7 @@ use super::credential::Wrong;
 use crate::cdn::driver::{Answer, Call, Said};
 
 /// Who asks to be left alone for longer has made a mistake.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 /// Of a vendor's own words no more is shown.
 const MOST_WORDS: usize = 200;
 

@@ -16,6 +16,7 @@ use super::{
     credential::{Secret, Secrets, Wrong},
     exchange::{Api, With, call, failed, json, name, retry_after, unreadable, until, why},
     naming,
+    quota::by_reset,
 };
 use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
@@ -175,6 +176,10 @@ impl Driver for Fastly {
         let not: Vec<_> =
             missing.map(|(place, _)| (*place, "not in the answer".to_owned())).collect();
         if not.is_empty() { Said::Done { id } } else { Said::Partly { id, not } }
+    }
+
+    fn rest(&self, answer: &Answer, now: SystemTime) -> Option<Duration> {
+        by_reset(answer, "fastly-ratelimit-remaining", "fastly-ratelimit-reset", now)
     }
 
     fn account(&self) -> Option<Account> {
