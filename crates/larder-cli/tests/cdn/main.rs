@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
 mod again;
+mod api;
+mod calls;
 mod crash;
 mod failing;
 mod fleet;

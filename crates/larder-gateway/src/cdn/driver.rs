@@ -155,6 +155,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// What the vendor has said to that call.
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said;
 
+    /// What the vendor calls what it did for each wish, by its place, where it names them one by one.
+    fn ids(&self, _call: &Call, _answer: &Answer) -> Vec<(usize, String)> {
+        Vec::new()
+    }
+
     /// For how long there are no calls left, as its answer says beside what it says of this call. By default by the field
     /// `RateLimit`.
     fn rest(&self, answer: &Answer, _now: SystemTime) -> Option<Duration> {

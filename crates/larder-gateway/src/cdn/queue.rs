@@ -85,6 +85,8 @@ struct Purge {
     clear_at: Option<Instant>,
     since: Instant,
     was: Option<State>,
+    /// By which call it came so far.
+    was_by: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -235,6 +237,7 @@ impl Queue {
                     clear_at: None,
                     since: now,
                     was: None,
+                    was_by: None,
                 };
                 self.purges.insert(number, purge);
                 self.note(number, None, None, None);
@@ -634,11 +637,15 @@ impl Queue {
     ) {
         let Some(purge) = self.purges.get_mut(&number) else { return };
         let state = purge.state();
-        let has_more_to_say = vendor_id.is_some() || reason.is_some();
+        let is_other_call = batch.is_some() && purge.was_by.as_ref() != batch;
+        let has_more_to_say = vendor_id.is_some() || reason.is_some() || is_other_call;
         if purge.was == Some(state) && !has_more_to_say {
             return;
         }
         purge.was = Some(state);
+        if batch.is_some() {
+            purge.was_by = batch.cloned();
+        }
         let (from, to) = (purge.from, number);
         let (batch, vendor_id) = (batch.cloned(), vendor_id.cloned());
         let reason = match reason {

@@ -48,6 +48,15 @@ struct Poll {
     failures: u32,
 }
 
+/// What came of a call.
+struct Heard {
+    said: Said,
+    /// `None`: there was no answer.
+    status: Option<StatusCode>,
+    /// What the vendor calls each wish, where it says.
+    ids: HashMap<usize, Arc<str>>,
+}
+
 struct Worker {
     inside: Arc<Inside>,
     place: usize,
@@ -183,7 +192,7 @@ impl Worker {
                 under_way.began = Instant::now();
             }
             let Some(call) = calls.into_iter().nth(nth) else { return };
-            let (said, status) = self.send(&call).await;
+            let Heard { said, status, ids } = self.send(&call).await;
             let why = match said {
                 Said::Later { after, why } => (after, why),
                 Said::Refused { why } if is_about_one(status) && call.wishes.len() > 1 => {
@@ -194,7 +203,7 @@ impl Worker {
                     self.split(run, &call.wishes, at, &why).await;
                     return;
                 }
-                said => return self.heard(run, &call, said),
+                said => return self.heard(run, &call, said, &ids),
             };
             let (after, why) = why;
             self.failures += 1;
@@ -230,7 +239,7 @@ impl Worker {
             let mut fate = Fate::Done { began, vendor_id: None };
             for call in driver.calls(&alone, &batch, SystemTime::now()) {
                 self.turn().await;
-                let said = self.send(&call).await.0;
+                let said = self.send(&call).await.said;
                 // Whoever answers is well, whatever it says.
                 self.failures = match said {
                     Said::Later { .. } => self.failures + 1,
@@ -261,7 +270,8 @@ impl Worker {
         self.turn().await;
         let Some(run) = self.runs.get(&poll.run) else { return };
         let since = run.job.since;
-        match self.send(&poll.ask).await.0 {
+        let Heard { said, ids, .. } = self.send(&poll.ask).await;
+        match said {
             Said::Later { after, why } => {
                 poll.failures += 1;
                 let why: Arc<str> = why.into();
@@ -275,19 +285,25 @@ impl Worker {
                     return self.polls.push(poll);
                 }
             }
-            said => self.heard(poll.run, &poll.ask, said),
+            said => self.heard(poll.run, &poll.ask, said, &ids),
         }
         self.end(poll.run);
     }
 
-    fn heard(&mut self, run: u64, call: &Call, said: Said) {
+    fn heard(&mut self, run: u64, call: &Call, said: Said, ids: &HashMap<usize, Arc<str>>) {
         self.failures = 0;
         let Some(under_way) = self.runs.get_mut(&run) else { return };
         let began = under_way.began;
         match said {
             Said::Done { id } => {
                 let vendor_id = id.map(Arc::from).or_else(|| under_way.vendor_id.clone());
-                self.settle(run, &call.wishes, &Fate::Done { began, vendor_id });
+                if ids.is_empty() {
+                    return self.settle(run, &call.wishes, &Fate::Done { began, vendor_id });
+                }
+                for wish in &call.wishes {
+                    let vendor_id = ids.get(wish).cloned().or_else(|| vendor_id.clone());
+                    self.settle(run, &[*wish], &Fate::Done { began, vendor_id });
+                }
             }
             Said::Working { id, ask, after } => {
                 let id: Arc<str> = id.into();
@@ -305,7 +321,10 @@ impl Worker {
                 for wish in &call.wishes {
                     let fate = match failed.get(wish) {
                         Some(why) => Fate::Failed { why: why.as_str().into() },
-                        None => Fate::Done { began, vendor_id: vendor_id.clone() },
+                        None => {
+                            let vendor_id = ids.get(wish).cloned().or_else(|| vendor_id.clone());
+                            Fate::Done { began, vendor_id }
+                        }
                     };
                     self.settle(run, &[*wish], &fate);
                 }
@@ -376,13 +395,14 @@ impl Worker {
         }
     }
 
-    async fn send(&self, call: &Call) -> (Said, Option<StatusCode>) {
+    async fn send(&self, call: &Call) -> Heard {
         let cdn = self.cdn();
         let answer = match cdn.client.send(call).await {
             Ok(answer) => answer,
             Err(why) => {
                 cdn.count(CallEnd::NoAnswer);
-                return (Said::Later { after: None, why }, None);
+                let said = Said::Later { after: None, why };
+                return Heard { said, status: None, ids: HashMap::new() };
             }
         };
         // In this order: what the vendor says of its clock is over when this one says so.
@@ -400,7 +420,12 @@ impl Worker {
             Said::Later { .. } => CallEnd::Later,
             Said::Refused { .. } => CallEnd::Refused,
         });
-        (said, Some(answer.head.status))
+        let ids = match &said {
+            Said::Done { .. } | Said::Partly { .. } => cdn.config.driver.ids(call, &answer),
+            _ => Vec::new(),
+        };
+        let ids = ids.into_iter().map(|(wish, id)| (wish, id.into())).collect();
+        Heard { said, status: Some(answer.head.status), ids }
     }
 }
 

@@ -114,6 +114,13 @@ fn tag_of(wish: &Wish) -> Option<&str> {
     }
 }
 
+/// What a call names, in the order of its wishes.
+fn keys(call: &Call) -> Vec<String> {
+    let body: Option<serde_json::Value> = serde_json::from_slice(&call.body).ok();
+    let keys = body.and_then(|body| serde_json::from_value(body["surrogate_keys"].clone()).ok());
+    keys.unwrap_or_default()
+}
+
 impl Driver for Fastly {
     fn vendor(&self) -> &'static str {
         "fastly"
@@ -165,17 +172,20 @@ impl Driver for Fastly {
             return if is_done { Said::Done { id } } else { unreadable(answer) };
         }
         // A map from each key to the id of its purge.
-        let asked: Option<Vec<String>> =
-            serde_json::from_slice(&call.body).ok().and_then(|body: serde_json::Value| {
-                serde_json::from_value(body["surrogate_keys"].clone()).ok()
-            });
-        let keys = asked.unwrap_or_default();
+        let keys = keys(call);
         let id = keys.iter().find_map(|key| said[key].as_str()).map(str::to_owned);
         let missing =
             call.wishes.iter().zip(&keys).filter(|(_, key)| said.get(key.as_str()).is_none());
         let not: Vec<_> =
             missing.map(|(place, _)| (*place, "not in the answer".to_owned())).collect();
         if not.is_empty() { Said::Done { id } } else { Said::Partly { id, not } }
+    }
+
+    fn ids(&self, call: &Call, answer: &Answer) -> Vec<(usize, String)> {
+        let Some(said) = json(answer) else { return Vec::new() };
+        let keys = keys(call);
+        let ids = call.wishes.iter().zip(&keys);
+        ids.filter_map(|(place, key)| Some((*place, said[key].as_str()?.to_owned()))).collect()
     }
 
     fn rest(&self, answer: &Answer, now: SystemTime) -> Option<Duration> {
