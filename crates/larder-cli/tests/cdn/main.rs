@@ -12,6 +12,7 @@ mod failing;
 mod fleet;
 mod live;
 mod outer;
+mod probing;
 mod rounds;
 mod site;
 #[path = "../serve/support/mod.rs"]

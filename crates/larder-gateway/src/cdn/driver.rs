@@ -105,6 +105,37 @@ pub enum Said {
     },
 }
 
+/// What an answer shows of credentials and names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Both are good.
+    Good,
+    /// The credentials are good, and this cannot be seen.
+    CredentialsAlone {
+        /// What, and why not, for who reads it.
+        unseen: String,
+    },
+    /// The next probe is to show it; after the last one both are good.
+    Next,
+    /// They are not taken.
+    WrongCredentials {
+        /// The vendor's words.
+        why: String,
+    },
+    /// There is no such service, zone, …
+    UnknownName {
+        /// Which: `zone 023e`.
+        what: String,
+        /// The vendor's words.
+        why: String,
+    },
+    /// Neither can be told by this.
+    Unclear {
+        /// The vendor's words.
+        why: String,
+    },
+}
+
 /// An account at a vendor: of the same credentials it is the same. Nothing of them can be read in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Account(blake3::Hash);
@@ -171,6 +202,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// A call that changes nothing and shows whether the credentials are good, where the vendor has one.
-    fn probe(&self, now: SystemTime) -> Option<Call>;
+    /// Calls that change nothing and show whether the credentials and the names are good, where the vendor has such. They are
+    /// made one after the other until one has shown it.
+    fn probes(&self, now: SystemTime) -> Vec<Call>;
+
+    /// What the answer to the probe at this place shows.
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        drivers::shown_by_status(answer, "what it was asked for")
+    }
 }

@@ -21,6 +21,7 @@ mod fleet;
 mod gate;
 mod kept;
 pub mod outgoing;
+mod probe;
 mod progress;
 mod queue;
 mod rate;
@@ -63,7 +64,7 @@ use self::{
     rate::Rate,
     repeat::Name,
 };
-pub use self::{fleet::FleetStats, wishes::Public};
+pub use self::{fleet::FleetStats, probe::Probed, wishes::Public};
 use crate::{downstream::UnderWay, upstream::OriginTls};
 
 /// So many purges are kept for CDNs that do not take them; one more, and those of the CDN that has most become one of
@@ -95,33 +96,16 @@ pub struct CdnConfig {
     pub tls: Option<OriginTls>,
 }
 
-/// What came of asking a CDN something that changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probed {
-    /// It has answered as it does to who may ask.
-    Answered,
-    /// Its vendor has no such call.
-    NoSuchCall,
-    /// It does not take these credentials, or does not know this service.
-    Refused(String),
-    /// There was no answer.
-    NoAnswer(String),
-}
-
 impl CdnConfig {
     /// What it is to be asked for, so that all goes that these scopes name; and why it cannot be, of what it cannot.
     fn wishes(&self, scopes: &[Scope], mode: Mode) -> Vec<Result<Wish, String>> {
         wishes::asked(scopes, mode, &self.public, &*self.driver)
     }
 
-    /// Whether it answers to these credentials, by a call that changes nothing, within its [`timeout`](CdnConfig::timeout).
+    /// Whether it takes these credentials and knows these names, by calls that change nothing, each within its
+    /// [`timeout`](CdnConfig::timeout).
     pub async fn probe(&self) -> Probed {
-        let Some(call) = self.driver.probe(SystemTime::now()) else { return Probed::NoSuchCall };
-        match Client::new(self.tls.clone(), self.timeout).send(&call).await {
-            Ok(answer) if answer.head.status.is_success() => Probed::Answered,
-            Ok(answer) => Probed::Refused(drivers::why(&answer)),
-            Err(why) => Probed::NoAnswer(why),
-        }
+        probe::probe(&*self.driver, self.tls.clone(), self.timeout).await
     }
 }
 
@@ -861,8 +845,8 @@ mod tests {
             Said::Done { id: None }
         }
 
-        fn probe(&self, _: SystemTime) -> Option<Call> {
-            None
+        fn probes(&self, _: SystemTime) -> Vec<Call> {
+            Vec::new()
         }
     }
 

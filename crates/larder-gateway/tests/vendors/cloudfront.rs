@@ -166,7 +166,7 @@ async fn a_temporary_key_shows_its_token_and_signs_it() {
     );
     let config: larder_gateway::cdn::drivers::cloudfront::Config = toml::from_str(&text).unwrap();
     let driver = config.driver(&crate::setups::Known).unwrap();
-    let probe = driver.probe(std::time::SystemTime::now()).unwrap();
+    let probe = driver.probes(std::time::SystemTime::now()).remove(0);
     assert_eq!(probe.head.headers["x-amz-security-token"], "s3cret-session");
     assert_eq!(send(&probe).await.unwrap().head.status, 200);
     let ends = settle(&driver, &tags(1, Mode::Hard), "purge-1").await.ends;

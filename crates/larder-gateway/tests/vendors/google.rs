@@ -142,7 +142,7 @@ async fn a_token_that_was_renewed_is_used() {
     for token in ["first", "second"] {
         std::fs::write(&file, token).unwrap();
         double.look(|vendor| vendor.token = token);
-        let probe = driver.probe(std::time::SystemTime::now()).unwrap();
+        let probe = driver.probes(std::time::SystemTime::now()).remove(0);
         assert_eq!(send(&probe).await.unwrap().head.status, 200, "{token}");
     }
 }

@@ -166,7 +166,7 @@ fn a_call_s_name_is_that_of_its_batch_and_of_what_it_asks_for() {
 fn nothing_of_a_driver_shows_a_secret() {
     for driver in all() {
         let calls = driver.calls(&tags(3, Mode::Soft), "purge-1", SystemTime::now());
-        let probe = driver.probe(SystemTime::now());
+        let probe = driver.probes(SystemTime::now());
         let shown = format!("{driver:?} {calls:?} {probe:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
     }

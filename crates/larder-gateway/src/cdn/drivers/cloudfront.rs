@@ -13,11 +13,11 @@ use super::{
     batch::{Room, batches},
     credential::{Secrets, Wrong},
     escape::{element, percent, short, xml},
-    exchange::{Api, With, call, failed, name, retry_after, unreadable, why},
+    exchange::{Api, With, call, failed, name, retry_after, shown_by_status, unreadable, why},
     naming,
     sigv4::Signer,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 /// Under way at once in a distribution.
 const MOST_PATHS: usize = 3000;
@@ -225,8 +225,12 @@ impl Driver for CloudFront {
         Some(Account::of(&["cloudfront", self.api.as_str(), &self.signer.key_id]))
     }
 
-    fn probe(&self, now: SystemTime) -> Option<Call> {
+    fn probes(&self, now: SystemTime) -> Vec<Call> {
         let url = format!("{}?MaxItems=1", self.invalidations());
-        Some(self.signer.signed(call(Method::GET, &url, "", Vec::new()), now))
+        vec![self.signer.signed(call(Method::GET, &url, "", Vec::new()), now)]
+    }
+
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        shown_by_status(answer, &format!("distribution {}", self.distribution))
     }
 }

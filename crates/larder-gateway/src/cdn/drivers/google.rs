@@ -17,10 +17,13 @@ use super::{
     batch::{Room, batches},
     credential::{Renewed, Secrets, Wrong},
     escape::{percent, uuid},
-    exchange::{Api, With, call, failed, is_passing, json, name, retry_after, unreadable, why},
+    exchange::{
+        Api, With, call, failed, is_passing, json, name, retry_after, shown_by_status, unreadable,
+        why,
+    },
     naming,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 const MOST_TAGS: usize = 10;
 const LONGEST_TAG: usize = 120;
@@ -220,8 +223,13 @@ impl Driver for Google {
         Some(Account::of(&["google", self.api.as_str(), &self.project]))
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
         let url = format!("{}/urlMaps/{}", self.global(), self.url_map);
-        Some(self.authorized(call(Method::GET, &url, "", Vec::new())))
+        vec![self.authorized(call(Method::GET, &url, "", Vec::new()))]
+    }
+
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        let Google { url_map, project, .. } = self;
+        shown_by_status(answer, &format!("URL map {url_map} of project {project}"))
     }
 }

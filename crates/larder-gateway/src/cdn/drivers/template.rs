@@ -418,7 +418,7 @@ impl Driver for Template {
         }
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
-        None
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
+        Vec::new()
     }
 }
