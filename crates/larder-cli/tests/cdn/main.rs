@@ -14,6 +14,7 @@ mod live;
 mod outer;
 mod probing;
 mod rounds;
+mod secrets;
 mod site;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]

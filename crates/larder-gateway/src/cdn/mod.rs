@@ -19,6 +19,7 @@ pub mod driver;
 pub mod drivers;
 mod fleet;
 mod gate;
+mod hidden;
 mod kept;
 pub mod outgoing;
 mod probe;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::{
     client::Client,
     driver::{Driver, Shown},
+    hidden,
 };
 use crate::upstream::OriginTls;
 
@@ -46,7 +47,7 @@ pub(super) async fn probe(
             Ok(answer) => answer,
             Err(why) => return Probed::NoAnswer(why),
         };
-        match driver.shown(nth, &answer) {
+        match hidden::shown(question, driver.shown(nth, &answer)) {
             Shown::Next => {}
             last => {
                 shown = Some(last);

@@ -15,6 +15,7 @@ use super::{
     CallEnd, Cdn, Inside,
     driver::{Call, Said},
     fleet::FIRST_OF_LIST,
+    hidden,
     queue::{Fate, Job, Queue, Under},
     rate::pause_after,
 };
@@ -412,7 +413,7 @@ impl Worker {
             cdn.counts.rests.fetch_add(1, Relaxed);
             tracing::debug!(cdn = %cdn.config.name, "no calls are left for {rest:?}");
         }
-        let said = cdn.config.driver.said(call, &answer, now);
+        let said = hidden::said(call, cdn.config.driver.said(call, &answer, now));
         cdn.count(match &said {
             Said::Done { .. } => CallEnd::Done,
             Said::Working { .. } => CallEnd::Working,
