@@ -21,6 +21,7 @@ mod metrics;
 mod overlap;
 mod predecessor;
 mod program;
+mod progress;
 mod purge;
 mod purges;
 mod reload;

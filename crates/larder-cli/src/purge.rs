@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write,
-    io::{IsTerminal, Write as _, stderr},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -11,7 +10,10 @@ use clap::{Args, ValueEnum};
 use larder_gateway::config::amount;
 use serde_json::{Value, json};
 
-use crate::ask::{AskError, Where};
+use crate::{
+    ask::{AskError, Where},
+    progress::Progress,
+};
 
 /// How long the answer may take beyond the wait for a tier.
 const BUDGET: Duration = Duration::from_secs(10);
@@ -163,7 +165,7 @@ impl Purge {
         let began = Instant::now();
         let said = admin.ask("/v1/purge", Some(&body), within)?;
         if wait == Some(Tier::Cdn) {
-            let said = watch(&admin, said, began, timeout, !json)?;
+            let said = watch(&admin, said, began, timeout, json)?;
             let text = if json { format!("{said}\n") } else { told_of_story(&said, CALLS) };
             return match is_outside(&said) {
                 true => Ok(text),
@@ -187,35 +189,24 @@ impl Tier {
     }
 }
 
-/// Asks how far it is until it is over, or for so long. At a terminal, that is shown as it goes on.
+/// Asks how far it is until it is over, or for so long, and shows that as it goes on.
 fn watch(
     admin: &Where,
     mut said: Value,
     began: Instant,
     timeout: Duration,
-    is_to_be_shown: bool,
+    is_silent: bool,
 ) -> Result<Value, AskError> {
-    let is_to_be_shown = is_to_be_shown && stderr().is_terminal();
-    let mut lines = 0;
-    let mut show = |said: &Value, is_over: bool| {
-        if !is_to_be_shown {
-            return;
-        }
-        let text = if is_over { String::new() } else { told_of_story(said, 0) };
-        let back = if lines > 0 { format!("\x1b[{lines}A\x1b[J") } else { String::new() };
-        lines = text.lines().count();
-        // Who cannot see it is told in the end.
-        write!(stderr(), "{back}{text}").ok();
-    };
+    let mut progress = Progress::new(is_silent);
     while let (false, false, Some(id)) =
         (is_over(&said), began.elapsed() >= timeout, said["id"].as_str())
     {
-        show(&said, false);
+        progress.show(&told_of_story(&said, 0));
         let path = format!("/v1/purges/{id}");
         sleep(LOOK.min(timeout.saturating_sub(began.elapsed())));
         said = admin.ask(&path, None, BUDGET)?;
     }
-    show(&said, true);
+    progress.end();
     Ok(said)
 }
 

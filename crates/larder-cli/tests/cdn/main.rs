@@ -15,7 +15,9 @@ mod outer;
 mod probing;
 mod rounds;
 mod secrets;
+mod shared;
 mod site;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]
 mod support;
+mod waiting;

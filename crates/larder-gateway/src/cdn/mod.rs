@@ -691,14 +691,17 @@ impl Inside {
         }
         let at = SystemTime::now();
         let state = CdnState { stage, at, batch, vendor_id, reason };
-        self.trail.cdn(place, from, to, &state);
         let count = match stage {
-            CdnStage::Confirmed => &cdn.counts.confirmed,
-            CdnStage::Failed => &cdn.counts.failed,
-            CdnStage::Queued | CdnStage::Sent => return,
+            CdnStage::Confirmed => Some(&cdn.counts.confirmed),
+            CdnStage::Failed => Some(&cdn.counts.failed),
+            CdnStage::Queued | CdnStage::Sent => None,
         };
-        count.fetch_add(1, Relaxed);
-        outbox.finish(place, from..=to);
+        // Before whoever waits for it may look.
+        if let Some(count) = count {
+            count.fetch_add(1, Relaxed);
+            outbox.finish(place, from..=to);
+        }
+        self.trail.cdn(place, from, to, &state);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod double;
+mod ends;
 mod examples;
 mod laws;
 mod rates;
