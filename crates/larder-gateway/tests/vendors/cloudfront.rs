@@ -7,6 +7,7 @@ use larder_gateway::cdn::driver::Driver;
 
 use crate::{
     client::{End, send, settle},
+    documented::CLOUDFRONT_BEGUN,
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{cloudfront, everything, host, prefix, tags, url},
     signatures::is_signed_for_aws,
@@ -35,10 +36,7 @@ fn wrong(status: u16, code: &str) -> Reply {
 }
 
 fn invalidation(id: &str, status: &str) -> String {
-    format!(
-        "<?xml version=\"1.0\"?>\n<Invalidation xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Id>{id}</Id>\
-         <Status>{status}</Status><CreateTime>2026-01-01T00:00:00Z</CreateTime></Invalidation>"
-    )
+    CLOUDFRONT_BEGUN.replace("IDFDVBD632BHDS5", id).replace("InProgress", status)
 }
 
 impl Vendor for CloudFront {

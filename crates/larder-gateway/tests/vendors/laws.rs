@@ -191,7 +191,7 @@ fn soft_is_soft_where_a_vendor_knows_it_and_hard_elsewhere() {
         let everything = wide(Wish { what: What::Everything, mode: Mode::Soft });
         let (of_tag, of_everything) = match driver.vendor() {
             "fastly" | "varnish" => (Some(Mode::Soft), Some(Mode::Hard)),
-            "akamai" => (Some(Mode::Soft), Some(Mode::Soft)),
+            "akamai" | "larder" => (Some(Mode::Soft), Some(Mode::Soft)),
             "nginx" => (None, None),
             "template" if tag == Some(Mode::Soft) => (Some(Mode::Soft), Some(Mode::Hard)),
             _ => (Some(Mode::Hard), Some(Mode::Hard)),
