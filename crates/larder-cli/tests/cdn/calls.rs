@@ -25,7 +25,7 @@ const OUTBOX: &str = "[outbox]\nsettle = \"0s\"\n";
 const LONG: Duration = Duration::from_secs(60);
 
 fn json_answer(said: &Value) -> Vec<u8> {
-    ok("content-type: application/json\r\n", &said.to_string())
+    ok("content-type: application/json\r\n", said.to_string())
 }
 
 fn tags(count: usize) -> Value {

@@ -48,7 +48,7 @@ fn secret(name: &str) -> String {
 }
 
 fn json_answer(said: &Value) -> Vec<u8> {
-    ok("content-type: application/json\r\n", &said.to_string())
+    ok("content-type: application/json\r\n", said.to_string())
 }
 
 /// As each vendor answers to a purge that is well.

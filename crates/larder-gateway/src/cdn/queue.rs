@@ -73,8 +73,11 @@ pub(super) struct Under {
 struct Left {
     kept: repeat::Kept,
     entry: u64,
-    found: Vec<Vec<Option<(u64, usize)>>>,
+    found: Vec<Vec<Found>>,
 }
+
+/// The number of a purge that is here, and which of its wishes it is.
+type Found = Option<(u64, usize)>;
 
 #[derive(Debug)]
 struct Purge {
@@ -315,11 +318,11 @@ impl Queue {
     /// All purges of an earlier process are here that come back.
     pub(super) fn all_are_back(&mut self, now: Instant) {
         for Left { kept, entry, found } in std::mem::take(&mut self.left) {
-            let of = |part: &repeat::Part, found: &Option<(u64, usize)>| {
+            let of = |part: &repeat::Part, found: &Found| {
                 let (number, place) = (*found)?;
                 Some(Part { number, place, was_clear: part.was_clear, done: 0 })
             };
-            let row = |(parts, found): (&Vec<repeat::Part>, &Vec<Option<(u64, usize)>>)| {
+            let row = |(parts, found): (&Vec<repeat::Part>, &Vec<Found>)| {
                 parts.iter().zip(found).map(|(part, found)| of(part, found)).collect()
             };
             let units: Option<Vec<Vec<Part>>> = kept.wishes.iter().zip(&found).map(row).collect();

@@ -158,6 +158,8 @@ async fn cloudflare_is_asked_nothing_while_its_answers_say_that_no_calls_are_lef
     is_never_refused(Words::Cloudflare).await;
 }
 
+type Fields = Vec<(&'static str, String)>;
+
 fn answer(status: u16, fields: &[(&str, String)]) -> Answer {
     let mut builder = http::Response::builder().status(status);
     for (name, value) in fields {
@@ -173,7 +175,7 @@ fn each_vendor_s_own_fields_say_for_how_long_none_are_left() {
     let reset = |seconds: u64| (1_800_000_000 + seconds).to_string();
     let (fastly, akamai) =
         (fastly("https://api.fastly.com"), akamai("https://akab-1.luna.akamaiapis.net"));
-    let of_fastly = |left: &str, at: u64| {
+    let of_fastly = |left: &str, at: u64| -> Fields {
         vec![("fastly-ratelimit-remaining", left.to_owned()), ("fastly-ratelimit-reset", reset(at))]
     };
     let of_akamai = |left: &str, objects: &str| {
@@ -184,7 +186,7 @@ fn each_vendor_s_own_fields_say_for_how_long_none_are_left() {
             ("x-ratelimit-limit-per-second-objects", "0.50".to_owned()),
         ]
     };
-    let rows: [(&dyn Driver, Vec<(&str, String)>, Option<u128>); 8] = [
+    let rows: [(&dyn Driver, Fields, Option<u128>); 8] = [
         (&fastly, of_fastly("999", 600), None),
         (&fastly, of_fastly("0", 600), Some(600_000)),
         (&fastly, of_fastly("0", 0), None),
