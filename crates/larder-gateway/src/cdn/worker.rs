@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     CallEnd, Cdn, Inside,
     driver::{Call, Said},
-    fleet::FIRST_OF_LIST,
     hidden,
     queue::{Fate, Job, Queue, Under},
     rate::pause_after,
@@ -150,11 +149,11 @@ impl Worker {
         if let Some(under) = &job.again {
             return Arc::clone(&under.batch);
         }
-        let is_of_list = Queue::numbers(job).all(|number| number >= FIRST_OF_LIST);
-        match is_of_list && self.cdn().config.driver.knows_calls_again() {
-            true => Queue::name_in_list(job).into(),
-            false => format!("{:08x}-{}", self.source, self.last_run).into(),
-        }
+        let in_list = match self.cdn().config.driver.knows_calls_again() {
+            true => Queue::name_in_list(job),
+            false => None,
+        };
+        in_list.unwrap_or_else(|| format!("{:08x}-{}", self.source, self.last_run)).into()
     }
 
     /// Has these calls in the file before they are made, so that the next process makes them again under their names. Their
