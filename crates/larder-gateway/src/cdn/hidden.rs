@@ -40,13 +40,14 @@ fn without(call: &Call, mut text: String) -> String {
         let (_, behind_scheme) = value.split_once(' ').unwrap_or(("", value));
         let pieces = behind_scheme.split([' ', ';', ',']);
         let named = pieces.clone().filter_map(|piece| Some(piece.split_once('=')?.1));
-        for piece in [value, behind_scheme].into_iter().chain(pieces).chain(named) {
-            // A vendor may have cut it, as we do with its words.
-            if piece.len() >= LEAST && text.contains(piece) {
-                text = text.replace(piece, INSTEAD);
-            }
+        let pieces = [value, behind_scheme].into_iter().chain(pieces).chain(named);
+        for piece in pieces.clone().filter(|piece| piece.len() >= LEAST) {
+            text = text.replace(piece, INSTEAD);
         }
-        text = without_beginning(text, behind_scheme);
+        // Of a vendor's words the end is cut off.
+        for piece in pieces {
+            text = without_beginning(text, piece);
+        }
     }
     text
 }
@@ -92,6 +93,7 @@ mod tests {
             (bearer, "404: no json in application/json", "404: no json in application/json"),
             (grid, "401: no client akab-client", "401: no client …"),
             (grid, "401: akab-access, akab-client", "401: …, …"),
+            (grid, "401: no access_token akab-acc", "401: no access_token …"),
             ("plain-key", "401: plain-key", "401: …"),
             ("key", "401: no key", "401: no key"),
         ] {
