@@ -50,7 +50,7 @@ pub struct Config {
 }
 
 /// One request. In its url, its headers and its body {items} stands for what is to go, {mode} for soft or hard, {id} for
-/// the purge; in headers {secret} as well.
+/// the name of the request, by which one that is made again is known; in headers {secret} as well.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
