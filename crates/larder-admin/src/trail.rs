@@ -31,6 +31,14 @@ const NAME_BYTES: usize = 256;
 const NAMES: usize = 20;
 /// So many requests are told of at once.
 const STORIES: usize = 1000;
+/// Of so many calls a purge knows at a CDN, the last.
+const CALLS_OF_ONE: usize = 16;
+/// So many calls are told of a request, for all CDNs together, …
+const CALLS: usize = 1000;
+/// … and so many where it is one of many.
+const CALLS_OF_MANY: usize = 8;
+/// What a call takes beside its names.
+const CALL_BYTES: usize = size_of::<CdnCall>();
 
 /// The purges of a cache. Clones share it.
 #[derive(Clone)]
@@ -78,7 +86,7 @@ struct Record {
     mode: Mode,
     at: SystemTime,
     shared: Option<Arc<TierReceipt>>,
-    cdns: Vec<CdnState>,
+    cdns: Vec<AtCdn>,
     /// Which of all changes was the last of this.
     changed: u64,
 }
@@ -96,6 +104,25 @@ pub struct CdnState {
     pub vendor_id: Option<Arc<str>>,
     /// Why it has failed, or is not done yet.
     pub reason: Option<Arc<str>>,
+}
+
+/// What is known of a purge at one CDN.
+#[derive(Clone, Debug)]
+struct AtCdn {
+    now: CdnState,
+    /// The calls about it, in their order.
+    calls: Vec<CdnCall>,
+    /// So many before them are not remembered.
+    left_out: usize,
+}
+
+/// A call about a purge, and how far the purge came by it.
+#[derive(Clone, Debug)]
+struct CdnCall {
+    batch: Arc<str>,
+    vendor_id: Option<Arc<str>>,
+    stage: CdnStage,
+    at: SystemTime,
 }
 
 /// How far, in a word.
@@ -171,6 +198,29 @@ struct CdnView {
     vendor_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// All calls about them, in their order; of many, the last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    calls: Vec<CallView>,
+    /// So many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    calls_left_out: usize,
+}
+
+/// A call to a CDN.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct CallView {
+    batch: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vendor_id: Option<String>,
+    /// How far what it was about came by it; of several, the one that is least far.
+    state: &'static str,
+    at: String,
+    /// About so many of them.
+    purges: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Trail {
@@ -228,13 +278,14 @@ impl Trail {
         };
         let asked = purge.asked.clone().unwrap_or_else(nobody);
         let Asked { id, by } = asked.clone();
-        let cdn = CdnState {
+        let now = CdnState {
             stage: CdnStage::Queued,
             at: purge.at,
             batch: None,
             vendor_id: None,
             reason: None,
         };
+        let cdn = AtCdn { now, calls: Vec::new(), left_out: 0 };
         let cdns = vec![cdn; self.0.cdns.len()];
         let changed = self.next_change();
         let (mode, at) = (purge.mode, purge.at);
@@ -282,21 +333,18 @@ impl Trail {
     pub fn cdn(&self, place: usize, from: u64, to: u64, state: &CdnState) {
         let changed = self.next_change();
         let mut records = self.lock();
-        let mut bytes = 0;
+        let (mut bytes, mut freed) = (0, 0);
         for record in records.all.range_mut(from..=to).map(|(_, record)| record) {
             let Some(known) = record.cdns.get_mut(place) else { continue };
-            if known.stage.is_over() {
+            if known.now.stage.is_over() {
                 continue;
             }
-            bytes += state.bytes();
-            bytes = bytes.saturating_sub(known.bytes());
-            let before = std::mem::replace(known, state.clone());
-            // What is not said again is still so.
-            known.batch = known.batch.take().or(before.batch);
-            known.vendor_id = known.vendor_id.take().or(before.vendor_id);
+            freed += known.bytes();
+            known.note(state);
+            bytes += known.bytes();
             record.changed = changed;
         }
-        records.bytes += bytes;
+        records.bytes = (records.bytes + bytes).saturating_sub(freed);
         records.shrink();
         drop(records);
         self.0.changes.send_modify(|_| {});
@@ -306,7 +354,7 @@ impl Trail {
     pub fn story(&self, id: &str) -> Option<Story> {
         let records = self.lock();
         let numbers = records.by_id.get(id)?;
-        self.tell(&records, numbers)
+        self.tell(&records, numbers, CALLS)
     }
 
     /// What was asked for since then, the oldest first; and whether there was more, of which the newest is told.
@@ -328,7 +376,8 @@ impl Trail {
             ids.push(&record.id);
         }
         let stories = ids.into_iter().rev().filter_map(|id| records.by_id.get(id));
-        (stories.filter_map(|numbers| self.tell(&records, numbers)).collect(), is_more)
+        let tell = |numbers| self.tell(&records, numbers, CALLS_OF_MANY);
+        (stories.filter_map(tell).collect(), is_more)
     }
 
     /// What has changed since so many changes, and how many there are now. Of much, the newest.
@@ -342,7 +391,8 @@ impl Trail {
             }
         }
         let stories = ids.into_iter().filter_map(|id| records.by_id.get(id));
-        (stories.filter_map(|numbers| self.tell(&records, numbers)).collect(), now)
+        let tell = |numbers| self.tell(&records, numbers, CALLS_OF_MANY);
+        (stories.filter_map(tell).collect(), now)
     }
 
     /// Waits until `tier`, and all inside it, is done with what was asked for under this name, for so long at most.
@@ -363,7 +413,7 @@ impl Trail {
         let mut all = numbers.iter().filter_map(|number| records.all.get(number));
         all.all(|record| {
             let is_shared = !self.0.has_shared || record.is_shared();
-            let is_outside = record.cdns.iter().all(|cdn| cdn.stage.is_over());
+            let is_outside = record.cdns.iter().all(|cdn| cdn.now.stage.is_over());
             match tier {
                 Tier::Memory => true,
                 Tier::Shared => is_shared,
@@ -372,7 +422,8 @@ impl Trail {
         })
     }
 
-    fn tell(&self, records: &Records, numbers: &VecDeque<u64>) -> Option<Story> {
+    /// With so many calls to CDNs at most.
+    fn tell(&self, records: &Records, numbers: &VecDeque<u64>, calls: usize) -> Option<Story> {
         let all: Vec<&Record> =
             numbers.iter().filter_map(|number| records.all.get(number)).collect();
         let first = all.first()?;
@@ -387,8 +438,9 @@ impl Trail {
                 None => TierView::of_state(Tier::Shared, &TierState::Queued),
             }
         });
+        let calls = (calls / self.0.cdns.len().max(1)).max(1);
         let cdns = self.0.cdns.iter().enumerate();
-        let cdn = cdns.filter_map(|(place, name)| CdnView::of(name, place, &all)).collect();
+        let cdn = cdns.filter_map(|(place, name)| CdnView::of(name, place, &all, calls)).collect();
         Some(Story {
             id: first.id.to_string(),
             what: all.iter().take(NAMES).map(|record| record.what.clone()).collect(),
@@ -440,7 +492,7 @@ impl Records {
 
 impl Record {
     fn bytes(&self) -> usize {
-        let cdns: usize = self.cdns.iter().map(CdnState::bytes).sum();
+        let cdns: usize = self.cdns.iter().map(AtCdn::bytes).sum();
         self.id.len() + self.by.len() + self.what.len() + cdns
     }
 
@@ -453,6 +505,40 @@ fn is_applied(receipt: &TierReceipt) -> bool {
     matches!(receipt.state, TierState::Applied { .. } | TierState::Lapsed { .. })
 }
 
+impl AtCdn {
+    /// How far it is now, and by which call.
+    fn note(&mut self, state: &CdnState) {
+        let before = std::mem::replace(&mut self.now, state.clone());
+        // What is not said again is still so.
+        self.now.batch = self.now.batch.take().or(before.batch);
+        self.now.vendor_id = self.now.vendor_id.take().or(before.vendor_id);
+        let Some(batch) = &state.batch else { return };
+        let is_about = |call: &&mut CdnCall| {
+            let is_same_id = call.vendor_id.is_none() || state.vendor_id.is_none();
+            call.batch == *batch && (is_same_id || call.vendor_id == state.vendor_id)
+        };
+        let (stage, at, vendor_id) = (state.stage, state.at, state.vendor_id.clone());
+        match self.calls.iter_mut().rev().find(is_about) {
+            Some(call) => {
+                (call.stage, call.at) = (stage, at);
+                call.vendor_id = call.vendor_id.take().or(vendor_id);
+            }
+            None => self.calls.push(CdnCall { batch: Arc::clone(batch), vendor_id, stage, at }),
+        }
+        if self.calls.len() > CALLS_OF_ONE {
+            self.calls.remove(0);
+            self.left_out += 1;
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let of = |call: &CdnCall| {
+            CALL_BYTES + call.batch.len() + call.vendor_id.as_deref().map_or(0, str::len)
+        };
+        self.now.bytes() + self.calls.iter().map(of).sum::<usize>()
+    }
+}
+
 impl CdnState {
     fn bytes(&self) -> usize {
         let of = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
@@ -461,9 +547,10 @@ impl CdnState {
 }
 
 impl CdnView {
-    fn of(name: &CdnName, place: usize, all: &[&Record]) -> Option<CdnView> {
-        let states: Vec<&CdnState> =
-            all.iter().filter_map(|record| record.cdns.get(place)).collect();
+    fn of(name: &CdnName, place: usize, all: &[&Record], most: usize) -> Option<CdnView> {
+        let known: Vec<&AtCdn> = all.iter().filter_map(|record| record.cdns.get(place)).collect();
+        let states: Vec<&CdnState> = known.iter().map(|known| &known.now).collect();
+        let (calls, calls_left_out) = calls(&known, most);
         let count = |stage: CdnStage| states.iter().filter(|state| state.stage == stage).count();
         let least = states.iter().map(|state| state.stage).min()?;
         let has_failed = count(CdnStage::Failed) > 0;
@@ -482,8 +569,39 @@ impl CdnView {
             batch: told.batch.as_deref().map(str::to_owned),
             vendor_id: told.vendor_id.as_deref().map(str::to_owned),
             reason: told.reason.as_deref().map(str::to_owned),
+            calls,
+            calls_left_out,
         })
     }
+}
+
+/// The calls about these, each once, the last `most` of them; and how many more there were.
+fn calls(known: &[&AtCdn], most: usize) -> (Vec<CallView>, usize) {
+    let mut left_out = known.iter().map(|known| known.left_out).sum();
+    let mut all: Vec<(&CdnCall, CdnStage, SystemTime, usize)> = Vec::new();
+    let mut places: HashMap<(&str, Option<&str>), usize> = HashMap::new();
+    for call in known.iter().flat_map(|known| &known.calls) {
+        let named = (&*call.batch, call.vendor_id.as_deref());
+        let place = *places.entry(named).or_insert(all.len());
+        match all.get_mut(place) {
+            Some((_, stage, at, purges)) => {
+                (*stage, *at, *purges) =
+                    ((*stage).min(call.stage), (*at).max(call.at), *purges + 1);
+            }
+            None => all.push((call, call.stage, call.at, 1)),
+        }
+    }
+    all.sort_by_key(|(_, _, at, _)| *at);
+    let more = all.len().saturating_sub(most);
+    left_out += more;
+    let view = |(call, stage, at, purges): &(&CdnCall, CdnStage, SystemTime, usize)| CallView {
+        batch: call.batch.to_string(),
+        vendor_id: call.vendor_id.as_deref().map(str::to_owned),
+        state: stage.as_str(),
+        at: humantime::format_rfc3339_millis(*at).to_string(),
+        purges: *purges,
+    };
+    (all[more..].iter().map(view).collect(), left_out)
 }
 
 /// To tell one thing from another; whoever can read it may know it.
@@ -550,6 +668,67 @@ mod tests {
             trail.cdn(0, 1, 1, &state(CdnStage::Confirmed));
         });
         assert_eq!(told(&waited.unwrap())["tiers"]["cdn"][0]["state"], "confirmed");
+    }
+
+    #[tokio::test]
+    async fn every_call_about_a_purge_is_told_and_of_too_many_how_many_there_were() {
+        let (cache, trail) = trail();
+        let asked = Trail::ask("somebody");
+        for tag in ["a", "b", "c"] {
+            cache.purge(Purge::tag(tag).asked(asked.clone())).await.unwrap();
+        }
+        let note = |from, to, batch: &str, vendor_id: Option<&str>, stage| {
+            let vendor_id = vendor_id.map(Arc::from);
+            let state = CdnState { batch: Some(batch.into()), vendor_id, ..state(stage) };
+            trail.cdn(0, from, to, &state);
+        };
+        let calls = || {
+            let story = told(&trail.story(&asked.id).unwrap());
+            let cdn = &story["tiers"]["cdn"][0];
+            let calls = cdn["calls"].as_array().cloned().unwrap_or_default();
+            let words = |call: &Value| {
+                let id = call["vendor_id"].as_str().unwrap_or("-");
+                format!("{} {id} {} {}", call["batch"], call["state"], call["purges"])
+                    .replace('"', "")
+            };
+            (calls.iter().map(words).collect::<Vec<_>>(), cdn["calls_left_out"].as_u64())
+        };
+        assert_eq!(calls(), (vec![], None));
+        note(1, 3, "x-1", None, CdnStage::Sent);
+        assert_eq!(calls().0, ["x-1 - sent 3"]);
+        // The vendor calls each by a name of its own.
+        for (number, id) in [(1, "v1"), (2, "v2"), (3, "v3")] {
+            note(number, number, "x-1", Some(id), CdnStage::Sent);
+        }
+        note(2, 3, "x-2", Some("v4"), CdnStage::Confirmed);
+        note(1, 1, "x-3", Some("v5"), CdnStage::Sent);
+        note(1, 1, "x-3", None, CdnStage::Failed);
+        assert_eq!(
+            calls().0,
+            [
+                "x-1 v1 sent 1",
+                "x-3 v5 failed 1",
+                "x-1 v2 sent 1",
+                "x-2 v4 confirmed 2",
+                "x-1 v3 sent 1"
+            ]
+        );
+        assert_eq!(calls().1, None);
+        let other = Trail::ask("another");
+        cache.purge(Purge::tag("d").asked(other.clone())).await.unwrap();
+        for call in 0..CALLS_OF_ONE + 5 {
+            note(4, 4, &format!("y-{call}"), None, CdnStage::Sent);
+        }
+        let story = told(&trail.story(&other.id).unwrap());
+        let cdn = &story["tiers"]["cdn"][0];
+        assert_eq!(cdn["calls"].as_array().unwrap().len(), CALLS_OF_ONE);
+        assert_eq!(cdn["calls_left_out"], 5);
+        // One of many is told shortly.
+        let (stories, _) = trail.stories(None);
+        let cdn = &told(&stories[1])["tiers"]["cdn"][0];
+        assert_eq!(cdn["calls"].as_array().unwrap().len(), CALLS_OF_MANY);
+        assert_eq!(cdn["calls_left_out"], 5 + CALLS_OF_ONE - CALLS_OF_MANY);
+        assert_eq!(cdn["calls"][CALLS_OF_MANY - 1]["batch"], format!("y-{}", CALLS_OF_ONE + 4));
     }
 
     #[test]

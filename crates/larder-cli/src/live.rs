@@ -126,7 +126,14 @@ async fn probe(cdn: &CdnConfig) -> Answer {
         Probed::NoSuchCall => {
             Answer::Yes("not asked: it has no call that changes nothing".to_owned())
         }
-        Probed::Refused(why) => Answer::No(format!("it refuses them: {why}")),
+        Probed::CredentialsAlone(unseen) => {
+            Answer::Yes(format!("its credentials are good; {unseen}"))
+        }
+        Probed::WrongCredentials(why) => {
+            Answer::No(format!("it does not take these credentials: {why}"))
+        }
+        Probed::UnknownName { what, why } => Answer::No(format!("it does not know {what}: {why}")),
+        Probed::Unclear(why) => Answer::No(format!("it answers, and not as it should: {why}")),
         Probed::NoAnswer(why) => Answer::No(format!("it does not answer: {why}")),
     }
 }

@@ -21,7 +21,9 @@ mod metrics;
 mod overlap;
 mod predecessor;
 mod program;
+mod progress;
 mod purge;
+mod purges;
 mod reload;
 mod route_metrics;
 mod serve;
@@ -57,6 +59,7 @@ use crate::{
     import::Import,
     inherited::Inherited,
     purge::Purge,
+    purges::Purges,
     reload::Again,
     serve::{Given, ServeError},
     shared::Passwords,
@@ -97,6 +100,8 @@ enum What {
     Health(Health),
     /// Purge in a `larder serve` with --admin: by URL, tag, prefix, host or pattern
     Purge(Box<Purge>),
+    /// Print what was purged in a `larder serve` with --admin, by whom, and how far each tier is with it
+    Purges(Purges),
     /// Print what a `larder serve` with --admin has counted
     Stats(Stats),
     /// Print what a `larder serve` with --admin holds: what is largest, oldest, dearest or stale next
@@ -138,6 +143,9 @@ fn main() -> ExitCode {
         What::Import(import) => ended(import.run().map(imported).map_err(|error| (2, error))),
         What::Purge(purge) => {
             ended(purge.run().map(print).map_err(|error| (error.exit_code(), error)))
+        }
+        What::Purges(purges) => {
+            ended(purges.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
         What::Stats(stats) => {
             ended(stats.run().map(print).map_err(|error| (error.exit_code(), error)))

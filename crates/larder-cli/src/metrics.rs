@@ -382,6 +382,12 @@ impl Figures for CdnFigures {
                 "cdn",
                 each(|cdn| cdn.failed),
             ),
+            counter(
+                "cdn_rests",
+                "How often a CDN's vendor had no calls left, and none were made until it had",
+                "cdn",
+                each(|cdn| cdn.rests),
+            ),
             Family {
                 label: "cdn",
                 ..gauge(

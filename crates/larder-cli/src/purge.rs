@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write,
-    io::{IsTerminal, Write as _, stderr},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -11,10 +10,18 @@ use clap::{Args, ValueEnum};
 use larder_gateway::config::amount;
 use serde_json::{Value, json};
 
-use crate::ask::{AskError, Where};
+use crate::{
+    ask::{AskError, Where},
+    progress::Progress,
+};
 
 /// How long the answer may take beyond the wait for a tier.
 const BUDGET: Duration = Duration::from_secs(10);
+
+/// So many calls to a CDN are told in the end.
+const CALLS: usize = 5;
+/// All that the gateway tells.
+pub(crate) const EVERY_CALL: usize = usize::MAX;
 
 /// How often it is asked how far the CDNs are.
 const LOOK: Duration = Duration::from_millis(250);
@@ -158,8 +165,8 @@ impl Purge {
         let began = Instant::now();
         let said = admin.ask("/v1/purge", Some(&body), within)?;
         if wait == Some(Tier::Cdn) {
-            let said = watch(&admin, said, began, timeout, !json)?;
-            let text = if json { format!("{said}\n") } else { told_of_story(&said) };
+            let said = watch(&admin, said, began, timeout, json)?;
+            let text = if json { format!("{said}\n") } else { told_of_story(&said, CALLS) };
             return match is_outside(&said) {
                 true => Ok(text),
                 false => Err(PurgeError::NotEverywhere(text)),
@@ -182,35 +189,24 @@ impl Tier {
     }
 }
 
-/// Asks how far it is until it is over, or for so long. At a terminal, that is shown as it goes on.
+/// Asks how far it is until it is over, or for so long, and shows that as it goes on.
 fn watch(
     admin: &Where,
     mut said: Value,
     began: Instant,
     timeout: Duration,
-    is_to_be_shown: bool,
+    is_silent: bool,
 ) -> Result<Value, AskError> {
-    let is_to_be_shown = is_to_be_shown && stderr().is_terminal();
-    let mut lines = 0;
-    let mut show = |said: &Value, is_over: bool| {
-        if !is_to_be_shown {
-            return;
-        }
-        let text = if is_over { String::new() } else { told_of_story(said) };
-        let back = if lines > 0 { format!("\x1b[{lines}A\x1b[J") } else { String::new() };
-        lines = text.lines().count();
-        // Who cannot see it is told in the end.
-        write!(stderr(), "{back}{text}").ok();
-    };
+    let mut progress = Progress::new(is_silent);
     while let (false, false, Some(id)) =
         (is_over(&said), began.elapsed() >= timeout, said["id"].as_str())
     {
-        show(&said, false);
+        progress.show(&told_of_story(&said, 0));
         let path = format!("/v1/purges/{id}");
         sleep(LOOK.min(timeout.saturating_sub(began.elapsed())));
         said = admin.ask(&path, None, BUDGET)?;
     }
-    show(&said, true);
+    progress.end();
     Ok(said)
 }
 
@@ -235,8 +231,8 @@ fn is_outside(story: &Value) -> bool {
     is_inside(story) && cdns(story).iter().all(|cdn| cdn["state"] == "confirmed")
 }
 
-/// One line for what was purged, and one for each tier.
-fn told_of_story(story: &Value) -> String {
+/// One line for what was purged, and one for each tier; beneath a CDN the last so many calls to it, where there were several.
+pub(crate) fn told_of_story(story: &Value, calls: usize) -> String {
     let mut text = String::new();
     let mut line = |line: &str| writeln!(text, "{line}").expect("a text takes what is written");
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -268,8 +264,33 @@ fn told_of_story(story: &Value) -> String {
             }
         }
         line(&format!("  {:<8}{told}", "cdn"));
+        told_of_calls(cdn, calls).iter().for_each(|told| line(told));
     }
     text
+}
+
+fn told_of_calls(cdn: &Value, most: usize) -> Vec<String> {
+    let calls = cdn["calls"].as_array().map_or(&[][..], Vec::as_slice);
+    let untold = cdn["calls_left_out"].as_u64().unwrap_or_default();
+    if most == 0 || calls.len() < 2 && untold == 0 {
+        return Vec::new();
+    }
+    let shown = calls.len().min(most);
+    let more = untold + u64::try_from(calls.len() - shown).unwrap_or(u64::MAX);
+    let indent = " ".repeat(10);
+    let told = |call: &Value| {
+        let word = |name: &str| call[name].as_str().unwrap_or_default().to_owned();
+        let mut told = format!("{indent}call {} {}", word("batch"), word("state"));
+        if let Some(purges) = call["purges"].as_u64().filter(|purges| *purges > 1) {
+            told += &format!(", {purges} purges");
+        }
+        if let Some(id) = call["vendor_id"].as_str() {
+            told += &format!(", vendor id: {id}");
+        }
+        told
+    };
+    let before = (more > 0).then(|| format!("{indent}{more} calls before these"));
+    before.into_iter().chain(calls[calls.len() - shown..].iter().map(told)).collect()
 }
 
 fn state_of(tier: &Value) -> String {
@@ -348,6 +369,40 @@ mod tests {
         assert_eq!(host("a:80").unwrap(), "//a:80/");
         assert!(["", "a/b", "*.a", "https://a"].iter().all(|text| host(text).is_err()));
         assert_eq!(glob("*.png").unwrap(), "*.png");
+    }
+
+    #[test]
+    fn calls_to_a_cdn_are_told_where_there_were_several() {
+        let call = |batch: &str, id: Value, purges: u64| json!({ "batch": batch, "vendor_id": id, "state": "sent", "at": "", "purges": purges });
+        let calls = [
+            call("x-1", "v1".into(), 1),
+            call("x-2", Value::Null, 40),
+            call("x-3", "v3".into(), 9),
+        ];
+        let story = |calls: &[Value], left_out: u64| {
+            json!({
+                "id": "5f0c", "what": ["tag a"], "purges": 50, "mode": "hard", "at": "", "by": "",
+                "tiers": { "cdn": [{
+                    "name": "edge", "state": "sent", "sent": 50, "calls": calls, "calls_left_out": left_out,
+                }] },
+            })
+        };
+        let first = "purged tag a and 49 more (hard, purge 5f0c)\n  cdn     edge sent\n";
+        let indent = " ".repeat(10);
+        let all = format!(
+            "{first}{indent}call x-1 sent, vendor id: v1\n{indent}call x-2 sent, 40 purges\n{indent}call x-3 sent, 9 purges, vendor id: v3\n"
+        );
+        assert_eq!(told_of_story(&story(&calls, 0), EVERY_CALL), all);
+        let last = format!(
+            "{first}{indent}9 calls before these\n{indent}call x-3 sent, 9 purges, vendor id: v3\n"
+        );
+        assert_eq!(told_of_story(&story(&calls, 7), 1), last);
+        assert_eq!(told_of_story(&story(&calls, 7), 0), first);
+        assert_eq!(
+            told_of_story(&story(&calls[..1], 0), EVERY_CALL),
+            first,
+            "one is told beside it"
+        );
     }
 
     #[test]

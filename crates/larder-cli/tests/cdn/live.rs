@@ -69,7 +69,7 @@ async fn each_place_is_asked_and_has_a_line() {
     for line in [
         "FAILED  upstream app at http://127.0.0.1:1: ",
         "FAILED  shared tier, Redis at 127.0.0.1:1: ",
-        "FAILED  cdn other, larder: it refuses them: 401",
+        "FAILED  cdn other, larder: it does not take these credentials: 401",
         "FAILED  cdn gone, varnish: it does not answer: ",
     ] {
         assert!(exit.out.contains(line), "{line}\n{}", exit.out);

@@ -4,13 +4,20 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod again;
+mod api;
+mod calls;
 mod crash;
 mod failing;
 mod fleet;
 mod live;
 mod outer;
+mod probing;
 mod rounds;
+mod secrets;
+mod shared;
 mod site;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]
 mod support;
+mod waiting;

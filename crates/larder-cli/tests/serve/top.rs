@@ -1,69 +1,12 @@
 //! `larder top` in a real terminal (tmux), and its lines of JSON; what a shell is given beside the program.
 
-use std::{
-    process::{Command, Output},
-    time::Duration,
-};
-
-use larder_test_support::{eventually::within, program};
-use tempfile::TempDir;
+use larder_test_support::eventually::within;
 
 use crate::support::{
     larder::{Larder, run},
     origin::{Origin, ok},
+    terminal::{PATIENCE, Terminal},
 };
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A terminal of its own server. Dropping it ends both.
-struct Terminal {
-    folder: TempDir,
-}
-
-impl Terminal {
-    async fn running(width: u16, height: u16, arguments: &[&str]) -> Terminal {
-        let terminal = Terminal { folder: tempfile::tempdir().unwrap() };
-        let [width, height] = [width, height].map(|size| size.to_string());
-        let size = ["new-session", "-d", "-s", "top", "-x", &width, "-y", &height];
-        let mut command = terminal.command(&size);
-        command.arg(env!("CARGO_BIN_EXE_larder")).args(arguments);
-        program::run(&mut command).await;
-        terminal
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("tmux");
-        command.arg("-S").arg(self.folder.path().join("tmux")).args(["-f", "/dev/null"]);
-        // Its server hands on what it has itself.
-        command.env("TERM", "xterm-256color").args(arguments);
-        command
-    }
-
-    /// What stands on the screen. None once the program has ended.
-    async fn screen(&self) -> Option<String> {
-        let mut command = self.command(&["capture-pane", "-p", "-t", "top"]);
-        let Output { status, stdout, .. } = program::output(&mut command).await;
-        status.success().then(|| String::from_utf8_lossy(&stdout).into_owned())
-    }
-
-    async fn shows(&self, words: &str) -> String {
-        within(PATIENCE, words, async || {
-            self.screen().await.filter(|screen| screen.contains(words))
-        })
-        .await
-    }
-
-    async fn press(&self, key: &str) {
-        program::run(&mut self.command(&["send-keys", "-t", "top", key])).await;
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.command(&["kill-server"]).output().ok();
-    }
-}
 
 #[tokio::test]
 async fn a_screen_goes_on_with_what_a_gateway_does_until_a_key_ends_it() {

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use larder::Mode;
 
+use super::drivers;
+
 /// One thing that is to go, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
@@ -103,6 +105,37 @@ pub enum Said {
     },
 }
 
+/// What an answer shows of credentials and names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Both are good.
+    Good,
+    /// The credentials are good, and this cannot be seen.
+    CredentialsAlone {
+        /// What, and why not, for who reads it.
+        unseen: String,
+    },
+    /// The next probe is to show it; after the last one both are good.
+    Next,
+    /// They are not taken.
+    WrongCredentials {
+        /// The vendor's words.
+        why: String,
+    },
+    /// There is no such service, zone, …
+    UnknownName {
+        /// Which: `zone 023e`.
+        what: String,
+        /// The vendor's words.
+        why: String,
+    },
+    /// Neither can be told by this.
+    Unclear {
+        /// The vendor's words.
+        why: String,
+    },
+}
+
 /// An account at a vendor: of the same credentials it is the same. Nothing of them can be read in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Account(blake3::Hash);
@@ -139,17 +172,42 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     fn widen(&self, wish: &Wish) -> Result<Wish, String>;
 
     /// The calls that ask for all of these, in their order; none is larger than the bounds. Deterministic but for dates and
-    /// signatures: a call that is made again after a crash asks for the same.
+    /// signatures: a call that is made again after a crash asks for the same. The wishes of one call by themselves, with
+    /// the same `id`, give that call.
     fn calls(&self, wishes: &[Wish], id: &str, now: SystemTime) -> Vec<Call>;
+
+    /// Whether the vendor knows a call that is made again by a name in it, made of `id` and of what it asks for, and does it
+    /// once. Then what was asked for under one name is asked for again under the same, also by the next process, until an
+    /// answer says what became of it; and what is to be done a second time goes under another.
+    fn knows_calls_again(&self) -> bool {
+        false
+    }
 
     /// What the vendor has said to that call.
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said;
+
+    /// What the vendor calls what it did for each wish, by its place, where it names them one by one.
+    fn ids(&self, _call: &Call, _answer: &Answer) -> Vec<(usize, String)> {
+        Vec::new()
+    }
+
+    /// For how long there are no calls left, as its answer says beside what it says of this call. By default by the field
+    /// `RateLimit`.
+    fn rest(&self, answer: &Answer, _now: SystemTime) -> Option<Duration> {
+        drivers::by_standard(answer)
+    }
 
     /// Whose credentials it asks with, where a vendor counts the calls of all who do together. `None`: of this CDN alone.
     fn account(&self) -> Option<Account> {
         None
     }
 
-    /// A call that changes nothing and shows whether the credentials are good, where the vendor has one.
-    fn probe(&self, now: SystemTime) -> Option<Call>;
+    /// Calls that change nothing and show whether the credentials and the names are good, where the vendor has such. They are
+    /// made one after the other until one has shown it.
+    fn probes(&self, now: SystemTime) -> Vec<Call>;
+
+    /// What the answer to the probe at this place shows.
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        drivers::shown_by_status(answer, "what it was asked for")
+    }
 }

@@ -11,18 +11,22 @@
 //!
 //! The steps are in `purged` (a purge comes in), `gate` (the tiers inside, and answers that are older), `worker` (the calls to
 //! one CDN) → `queue` (◇ what is to be asked when), `rate` (◇), `client`. ◇ is pure. What has not been confirmed by every CDN
-//! is in a file that outlives the process, and is purged again by the next one, from the inside out.
+//! is in a file that outlives the process, and is purged again by the next one, from the inside out; so is, for vendors that
+//! know calls by their names, each call whose end is not known (`repeat` ◇).
 
 mod client;
 pub mod driver;
 pub mod drivers;
 mod fleet;
 mod gate;
+mod hidden;
 mod kept;
 pub mod outgoing;
+mod probe;
 mod progress;
 mod queue;
 mod rate;
+mod repeat;
 mod wishes;
 mod worker;
 
@@ -59,8 +63,9 @@ use self::{
     kept::Kept,
     queue::{Change, Queue, State},
     rate::Rate,
+    repeat::Name,
 };
-pub use self::{fleet::FleetStats, wishes::Public};
+pub use self::{fleet::FleetStats, probe::Probed, wishes::Public};
 use crate::{downstream::UnderWay, upstream::OriginTls};
 
 /// So many purges are kept for CDNs that do not take them; one more, and those of the CDN that has most become one of
@@ -92,33 +97,16 @@ pub struct CdnConfig {
     pub tls: Option<OriginTls>,
 }
 
-/// What came of asking a CDN something that changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Probed {
-    /// It has answered as it does to who may ask.
-    Answered,
-    /// Its vendor has no such call.
-    NoSuchCall,
-    /// It does not take these credentials, or does not know this service.
-    Refused(String),
-    /// There was no answer.
-    NoAnswer(String),
-}
-
 impl CdnConfig {
     /// What it is to be asked for, so that all goes that these scopes name; and why it cannot be, of what it cannot.
     fn wishes(&self, scopes: &[Scope], mode: Mode) -> Vec<Result<Wish, String>> {
         wishes::asked(scopes, mode, &self.public, &*self.driver)
     }
 
-    /// Whether it answers to these credentials, by a call that changes nothing, within its [`timeout`](CdnConfig::timeout).
+    /// Whether it takes these credentials and knows these names, by calls that change nothing, each within its
+    /// [`timeout`](CdnConfig::timeout).
     pub async fn probe(&self) -> Probed {
-        let Some(call) = self.driver.probe(SystemTime::now()) else { return Probed::NoSuchCall };
-        match Client::new(self.tls.clone(), self.timeout).send(&call).await {
-            Ok(answer) if answer.head.status.is_success() => Probed::Answered,
-            Ok(answer) => Probed::Refused(drivers::why(&answer)),
-            Err(why) => Probed::NoAnswer(why),
-        }
+        probe::probe(&*self.driver, self.tls.clone(), self.timeout).await
     }
 }
 
@@ -170,7 +158,8 @@ impl OutboxFile {
 
     /// How many purges an earlier process has left.
     pub fn left(&self) -> usize {
-        self.found.entries.len()
+        let entries = self.found.entries.iter();
+        entries.filter(|(_, bytes)| !repeat::Kept::is_one(bytes)).count()
     }
 }
 
@@ -223,6 +212,8 @@ struct Open {
     bytes: usize,
     /// What stands there, where it is to be put on a list as well.
     kept: Arc<[u8]>,
+    /// Of what stands there.
+    name: Name,
 }
 
 /// One of them.
@@ -241,6 +232,7 @@ struct Cdn {
 #[derive(Debug, Default)]
 struct Counts {
     calls: [AtomicU64; CallEnd::NAMES.len()],
+    rests: AtomicU64,
     confirmed: AtomicU64,
     failed: AtomicU64,
 }
@@ -269,6 +261,8 @@ pub struct CdnStats {
     pub vendor: &'static str,
     /// Calls by how they ended.
     pub calls: Vec<(&'static str, u64)>,
+    /// How often its vendor had no calls left, and none were made until it had.
+    pub rests: u64,
     /// Purges that were confirmed, …
     pub confirmed: u64,
     /// … that have failed for good, …
@@ -371,6 +365,7 @@ impl Cdns {
                 name: Arc::clone(&cdn.config.name),
                 vendor: cdn.config.driver.vendor(),
                 calls: calls.map(|(name, count)| (*name, count.load(Relaxed))).collect(),
+                rests: cdn.counts.rests.load(Relaxed),
                 confirmed: cdn.counts.confirmed.load(Relaxed),
                 failed: cdn.counts.failed.load(Relaxed),
                 waiting: queue.len(),
@@ -448,8 +443,22 @@ impl Cdns {
     }
 }
 
-/// Makes what an earlier process has left once more, from the inside out: what lies below may not have had it either.
+/// Makes what an earlier process has left once more, from the inside out: what lies below may not have had it either. Calls
+/// whose end that process did not know are made again as they were.
 async fn again(inside: Arc<Inside>, cache: HttpCache, left: Vec<(u64, Vec<u8>)>, is_damaged: bool) {
+    let (calls, left): (Vec<_>, Vec<_>) =
+        left.into_iter().partition(|(_, bytes)| repeat::Kept::is_one(bytes));
+    for (entry, bytes) in calls {
+        let Some(kept) = repeat::Kept::decode(&bytes) else {
+            inside.outbox().release(&[entry]);
+            continue;
+        };
+        let knows = |cdn: &&Cdn| cdn.config.driver.knows_calls_again();
+        match inside.cdns.iter().filter(knows).find(|cdn| *cdn.config.name == *kept.cdn) {
+            Some(cdn) => cdn.queue().expect(kept, entry),
+            None => inside.outbox().release(&[entry]),
+        }
+    }
     let damaged = is_damaged.then(|| (None, kept::everything()));
     let left = left.into_iter().map(|(entry, bytes)| (Some(entry), kept::decode(&bytes)));
     for (entry, Kept { asked, scopes, mode }) in damaged.into_iter().chain(left) {
@@ -469,6 +478,10 @@ async fn again(inside: Arc<Inside>, cache: HttpCache, left: Vec<(u64, Vec<u8>)>,
         }
         tokio::task::yield_now().await;
     }
+    for place in 0..inside.cdns.len() {
+        inside.cdns[place].queue().all_are_back(Instant::now());
+        inside.tell(place, &mut inside.outbox());
+    }
 }
 
 impl PurgeFollower for Inside {
@@ -476,16 +489,19 @@ impl PurgeFollower for Inside {
         let now = Instant::now();
         let mut outbox = self.outbox();
         let (number, asked) = self.trail.add(purge);
-        let mut at = 0;
-        for (place, cdn) in self.cdns.iter().enumerate() {
-            if self.fleet.is_none() {
-                let wishes = cdn.config.wishes(&purge.scopes, purge.mode);
-                cdn.queue().enter(number, wishes, now);
-            }
-            at |= 1_u32 << place;
-        }
-        if at != 0 {
+        if !self.cdns.is_empty() {
             let bytes = kept::encode(&purge.scopes, purge.mode, &asked);
+            let name = repeat::name(&bytes);
+            let mut at = 0;
+            for (place, cdn) in self.cdns.iter().enumerate() {
+                if self.fleet.is_none() {
+                    let wishes = cdn.config.wishes(&purge.scopes, purge.mode);
+                    let mut queue = cdn.queue();
+                    queue.enter(number, wishes, now);
+                    queue.know(number, &name);
+                }
+                at |= 1_u32 << place;
+            }
             outbox.last += 1;
             let entry = outbox.last;
             outbox.bytes += bytes.len();
@@ -493,7 +509,7 @@ impl PurgeFollower for Inside {
                 Some(_) => bytes.clone().into(),
                 None => Arc::default(),
             };
-            let open = Open { at, from: number, entry, bytes: bytes.len(), kept };
+            let open = Open { at, from: number, entry, bytes: bytes.len(), kept, name };
             outbox.open.insert(number, open);
             if let Some(journal) = &outbox.journal {
                 journal.add(entry, bytes);
@@ -566,6 +582,38 @@ impl Inside {
         }
     }
 
+    /// Has a call in the file before it is made: its number there. `None`: there is no file, or it cannot be kept, and is made
+    /// again under another name where it has to be.
+    fn keep_call(
+        &self,
+        cdn: &str,
+        batch: &Arc<str>,
+        wishes: &[Wish],
+        parts: &[&[queue::Part]],
+    ) -> Option<u64> {
+        if parts.iter().map(|parts| parts.len()).sum::<usize>() > repeat::MOST_PARTS {
+            return None;
+        }
+        let mut outbox = self.outbox();
+        let part = |part: &queue::Part| {
+            let of = outbox.open.get(&part.number)?.name;
+            let place = u32::try_from(part.place).ok()?;
+            Some(repeat::Part { of, place, was_clear: part.was_clear })
+        };
+        let row = |parts: &&[queue::Part]| parts.iter().map(part).collect();
+        let rows: Option<Vec<Vec<repeat::Part>>> = parts.iter().map(row).collect();
+        let (cdn, batch, digest) = (cdn.into(), Arc::clone(batch), repeat::digest(wishes));
+        let bytes = repeat::Kept { cdn, batch, digest, wishes: rows? }.encode();
+        let has_room = outbox.journal.as_ref()?.has_room(bytes.len());
+        if !has_room {
+            return None;
+        }
+        outbox.last += 1;
+        let entry = outbox.last;
+        outbox.journal.as_ref()?.add(entry, bytes);
+        Some(entry)
+    }
+
     /// What this process has to tell the CDNs by itself, though others share the tier with it.
     fn enter_alone(&self, numbers: &[u64], now: Instant) {
         if self.fleet.is_none() {
@@ -582,6 +630,7 @@ impl Inside {
                 }
                 let wishes = cdn.config.wishes(&scopes, mode);
                 queue.enter(*number, wishes, now);
+                queue.know(*number, &open.name);
                 queue.cover(*number, open.from);
             }
         }
@@ -595,6 +644,7 @@ impl Inside {
         let Some(open) = outbox.open.get_mut(&number) else { return };
         let before = std::mem::replace(&mut open.entry, entry);
         let freed = std::mem::replace(&mut open.bytes, length);
+        open.name = repeat::name(&bytes);
         if self.fleet.is_some() {
             open.kept = bytes.clone().into();
         }
@@ -608,7 +658,11 @@ impl Inside {
     /// Tells the trail, and whoever waits, what has changed at the CDN at this place.
     fn tell(&self, place: usize, outbox: &mut Outbox) {
         let cdn = &self.cdns[place];
-        let changes = cdn.queue().take_changes();
+        let (changes, released) = {
+            let mut queue = cdn.queue();
+            (queue.take_changes(), queue.take_released())
+        };
+        outbox.release(&released);
         for change in changes {
             match &self.fleet {
                 Some(fleet) if change.to >= FIRST_OF_LIST => fleet.ended(place, &change),
@@ -637,18 +691,30 @@ impl Inside {
         }
         let at = SystemTime::now();
         let state = CdnState { stage, at, batch, vendor_id, reason };
-        self.trail.cdn(place, from, to, &state);
         let count = match stage {
-            CdnStage::Confirmed => &cdn.counts.confirmed,
-            CdnStage::Failed => &cdn.counts.failed,
-            CdnStage::Queued | CdnStage::Sent => return,
+            CdnStage::Confirmed => Some(&cdn.counts.confirmed),
+            CdnStage::Failed => Some(&cdn.counts.failed),
+            CdnStage::Queued | CdnStage::Sent => None,
         };
-        count.fetch_add(1, Relaxed);
-        outbox.finish(place, from..=to);
+        // Before whoever waits for it may look.
+        if let Some(count) = count {
+            count.fetch_add(1, Relaxed);
+            outbox.finish(place, from..=to);
+        }
+        self.trail.cdn(place, from, to, &state);
     }
 }
 
 impl Outbox {
+    /// It is known what became of these calls.
+    fn release(&self, entries: &[u64]) {
+        if let Some(journal) = &self.journal
+            && !entries.is_empty()
+        {
+            journal.done(entries);
+        }
+    }
+
     /// The CDN at this place is done with these.
     fn finish(&mut self, place: usize, numbers: RangeInclusive<u64>) {
         let mut gone: HashMap<u64, (u64, usize)> = HashMap::new();
@@ -722,10 +788,14 @@ impl Cdn {
     }
 
     fn new(config: CdnConfig, rate: Arc<Mutex<Rate>>) -> Cdn {
+        let queue = match config.driver.knows_calls_again() {
+            true => Queue::of_named_calls(config.bounds.propagation),
+            false => Queue::new(config.bounds.propagation),
+        };
         Cdn {
             rate,
             client: Client::new(config.tls.clone(), config.timeout),
-            queue: Mutex::new(Queue::new(config.bounds.propagation)),
+            queue: Mutex::new(queue),
             news: Notify::new(),
             counts: Counts::default(),
             config,
@@ -779,8 +849,8 @@ mod tests {
             Said::Done { id: None }
         }
 
-        fn probe(&self, _: SystemTime) -> Option<Call> {
-            None
+        fn probes(&self, _: SystemTime) -> Vec<Call> {
+            Vec::new()
         }
     }
 

@@ -6,7 +6,7 @@ use super::queue::{Change, State};
 
 /// So many failures are told one by one; of earlier ones only up to where they go.
 const MOST_FAILED: usize = 128;
-/// Of the last so many that were confirmed it is told by which call.
+/// Of the last so many calls it is told what was confirmed by them.
 const MOST_CONFIRMED: usize = 128;
 const MOST_WORDS: usize = 200;
 const ONE_OF_MANY: &str =
@@ -28,7 +28,8 @@ pub(super) struct Ends {
     failed: BTreeMap<u64, End>,
     /// Up to here some have failed that are no longer told.
     untold: u64,
-    confirmed: BTreeMap<u64, End>,
+    /// By the last piece of each, the first, and by which call all between were confirmed that no other names.
+    confirmed: BTreeMap<u64, (u64, End)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,11 +42,22 @@ struct End {
 impl Ends {
     pub(super) fn note(&mut self, change: &Change) {
         let Change { to: piece, state, batch, vendor_id, reason, .. } = change.clone();
-        let end = End { batch, vendor_id, reason };
+        let mut end = End { batch, vendor_id, reason };
         match state {
             State::Queued | State::Sent => {}
             State::Confirmed => {
-                self.confirmed.insert(piece, end);
+                // A call is about several one after the other. Of their names at the vendor the first speaks for all.
+                let mut first = piece;
+                if let Some((last, (begins, known))) = self.confirmed.range(..piece).next_back()
+                    && known.batch == end.batch
+                    && end.batch.is_some()
+                    && known.reason == end.reason
+                {
+                    let last = *last;
+                    (first, end) = (*begins, known.clone());
+                    self.confirmed.remove(&last);
+                }
+                self.confirmed.insert(piece, (first, end));
                 if self.confirmed.len() > MOST_CONFIRMED {
                     self.confirmed.pop_first();
                 }
@@ -66,10 +78,19 @@ impl Progress {
     /// What became of this piece, as far as is said. What was said of the call stands in the change.
     pub(super) fn of(&self, piece: u64) -> Option<(State, Change)> {
         let Ends { failed, untold, confirmed } = &self.ends;
-        let told = |ends: &BTreeMap<u64, End>| ends.get(&piece).cloned();
-        let (state, end) = match told(failed) {
+        // Of several the one that names fewest.
+        let by_call = || {
+            // What has failed may lie between, and no longer be told.
+            let is_sure = |first: u64, last: u64| piece > *untold || first == last;
+            let around = confirmed
+                .range(piece..)
+                .filter(|(last, (first, _))| *first <= piece && is_sure(*first, **last));
+            let narrowest = around.min_by_key(|(last, (first, _))| *last - first);
+            narrowest.map(|(_, (_, end))| end.clone())
+        };
+        let (state, end) = match failed.get(&piece).cloned() {
             Some(end) => (State::Failed, end),
-            None if piece <= self.confirmed => match told(confirmed) {
+            None if piece <= self.confirmed => match by_call() {
                 Some(end) => (State::Confirmed, end),
                 None if piece <= *untold => {
                     (State::Failed, End { reason: Some(ONE_OF_MANY.into()), ..End::default() })
@@ -87,12 +108,14 @@ impl Progress {
     pub(super) fn written(&self) -> String {
         let Progress { confirmed, sent, ends } = self;
         let mut text = format!("{confirmed}\t{sent}\t{}\n", ends.untold);
-        for (kind, ends) in [('F', &ends.failed), ('C', &ends.confirmed)] {
-            for (piece, End { batch, vendor_id, reason }) in ends {
-                let [batch, vendor_id, reason] = [batch, vendor_id, reason].map(word);
-                // A text takes all that is written to it.
-                _ = writeln!(text, "{kind}\t{piece}\t{batch}\t{vendor_id}\t{reason}");
-            }
+        let failed = ends.failed.iter().map(|(piece, end)| ("F".to_owned(), piece, end));
+        // Who knows no ranges takes it for the last.
+        let confirmed = ends.confirmed.iter();
+        let confirmed = confirmed.map(|(last, (first, end))| (format!("C{first}"), last, end));
+        for (kind, piece, End { batch, vendor_id, reason }) in failed.chain(confirmed) {
+            let [batch, vendor_id, reason] = [batch, vendor_id, reason].map(word);
+            // A text takes all that is written to it.
+            _ = writeln!(text, "{kind}\t{piece}\t{batch}\t{vendor_id}\t{reason}");
         }
         text
     }
@@ -124,8 +147,14 @@ fn read(text: &str) -> Option<Progress> {
         let said = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
         let piece = piece.parse().ok()?;
         let end = End { batch: said(batch), vendor_id: said(vendor_id), reason: said(reason) };
-        let ends = if kind == "F" { &mut ends.failed } else { &mut ends.confirmed };
-        ends.insert(piece, end);
+        match kind.strip_prefix('C') {
+            // A gateway of before tells one by one.
+            Some(first) => {
+                let first = if first.is_empty() { piece } else { first.parse().ok()? };
+                ends.confirmed.insert(piece, (first.min(piece), end));
+            }
+            None => drop(ends.failed.insert(piece, end)),
+        }
     }
     Some(Progress { confirmed, sent, ends })
 }
@@ -165,6 +194,30 @@ mod tests {
     }
 
     #[test]
+    fn of_a_thousand_that_a_few_calls_confirmed_each_is_told_by_its_call() {
+        let mut ends = Ends::default();
+        let batch = |piece: u64| Some(Arc::from(format!("b-{}", piece / 100)));
+        for piece in 1..=1000 {
+            // One in the middle of a call went with the next.
+            let batch = if piece == 150 { continue } else { batch(piece) };
+            ends.note(&Change { batch, ..change(piece, State::Confirmed, None) });
+        }
+        ends.note(&Change { batch: Some("late".into()), ..change(150, State::Confirmed, None) });
+        let said = Progress { confirmed: 1000, sent: 1000, ends };
+        let text = said.written();
+        assert!(text.len() < 1000, "{text}");
+        let read = Progress::read(Some(&text));
+        for piece in 1..=1000 {
+            let (state, change) = read.of(piece).unwrap();
+            let expected = if piece == 150 { Some("late".into()) } else { batch(piece) };
+            assert_eq!((state, change.batch), (State::Confirmed, expected), "{piece}");
+        }
+        let before = Progress::read(Some(&"9\t9\t0\nC\t7\tb-1\tid\t\n".to_owned()));
+        assert_eq!(before.of(7).unwrap().1.batch.as_deref(), Some("b-1"));
+        assert_eq!(before.of(6).unwrap().1.batch, None);
+    }
+
+    #[test]
     fn a_failure_is_never_told_as_confirmed_however_many_there_are() {
         let mut ends = Ends::default();
         for piece in 1..=1000 {
@@ -178,6 +231,20 @@ mod tests {
         assert!((1..=1000).all(|piece| state(&progress, piece) == Some(State::Failed)));
         assert!((1001..=2000).all(|piece| state(&progress, piece) == Some(State::Confirmed)));
         assert!(progress.written().len() < 64 << 10);
+    }
+
+    #[test]
+    fn what_failed_within_a_call_is_not_told_as_confirmed_when_it_is_no_longer_told() {
+        let mut ends = Ends::default();
+        for piece in 1..=1000 {
+            let state = if piece % 2 == 0 { State::Failed } else { State::Confirmed };
+            ends.note(&change(piece, state, None));
+        }
+        let progress = Progress { confirmed: 1000, sent: 1000, ends };
+        let progress = Progress::read(Some(&progress.written()));
+        let failed = |piece: &u64| state(&progress, *piece) == Some(State::Failed);
+        assert!((1..=1000).filter(|piece| piece % 2 == 0).all(|piece| failed(&piece)));
+        assert!(!failed(&999));
     }
 
     proptest! {

@@ -15,6 +15,11 @@
 //!
 //! The first call is made as soon as the purge is handed out, so that most readers see the change at once. Where it is clear
 //! by then, that call is the only one.
+//!
+//! A vendor that knows calls by their names does nothing when one is made again. There a call counts by what held when it was
+//! *first* made under its name, and one that is made again ([`Repeat`]) has the same wishes in the same order.
+
+mod again;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,6 +30,8 @@ use std::{
 use larder::Mode;
 use tokio::time::Instant;
 
+pub(super) use self::again::Under;
+use self::again::{Left, Repeat};
 use super::driver::{What, Wish};
 
 /// What one CDN is still to be told of. Purges are named by their numbers, which grow.
@@ -34,7 +41,15 @@ pub(super) struct Queue {
     /// When which wish is to be asked for, and of what is due at the same time first what came first.
     due: BTreeSet<(Instant, u64, usize)>,
     propagation: Duration,
+    /// Whether the vendor knows calls by their names.
+    names_calls: bool,
+    /// What is to be asked for as it was.
+    repeats: Vec<Repeat>,
+    /// What an earlier process was about to ask for, while its purges come back.
+    left: Vec<Left>,
     changes: Vec<Change>,
+    /// Calls that need not be kept any longer, by their numbers in the file.
+    released: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -46,6 +61,8 @@ struct Purge {
     clear_at: Option<Instant>,
     since: Instant,
     was: Option<State>,
+    /// By which call it came so far.
+    was_by: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +74,10 @@ struct Unit {
     /// What is under way began too early: it is to be asked for once more.
     again: bool,
     was_asked: bool,
+    /// It is in a call of an earlier process, and goes with that alone.
+    is_left: bool,
+    /// How many calls about it have succeeded.
+    done: u32,
 }
 
 #[derive(Debug)]
@@ -66,6 +87,8 @@ enum Stage {
     Due(Instant),
     /// A call is under way.
     Asked,
+    /// For the call that it is in to be made again.
+    Repeats,
     /// A call was made, and the next is made when it is clear.
     Idle,
     Confirmed,
@@ -100,9 +123,23 @@ pub(super) struct Job {
     /// Different ones.
     pub(super) wishes: Vec<Wish>,
     /// Whose each of them is.
-    units: Vec<Vec<(u64, usize)>>,
+    units: Vec<Vec<Part>>,
     /// The earliest purge that is in it came at that time.
     pub(super) since: Instant,
+    /// It was made before.
+    pub(super) again: Option<Under>,
+}
+
+/// Whose a wish is, and what held when it was first asked for under that name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) number: u64,
+    /// Of its purge's wishes.
+    pub(super) place: usize,
+    /// All tiers inside had it, and nothing older was on its way.
+    pub(super) was_clear: bool,
+    /// How many calls about it had succeeded.
+    done: u32,
 }
 
 /// What has become of a job, or of a part of it.
@@ -124,7 +161,21 @@ pub(super) enum Fate {
 
 impl Queue {
     pub(super) fn new(propagation: Duration) -> Queue {
-        Queue { purges: BTreeMap::new(), due: BTreeSet::new(), propagation, changes: Vec::new() }
+        Queue {
+            purges: BTreeMap::new(),
+            due: BTreeSet::new(),
+            propagation,
+            names_calls: false,
+            repeats: Vec::new(),
+            left: Vec::new(),
+            changes: Vec::new(),
+            released: Vec::new(),
+        }
+    }
+
+    /// Of a vendor that does what comes under the same name once.
+    pub(super) fn of_named_calls(propagation: Duration) -> Queue {
+        Queue { names_calls: true, ..Queue::new(propagation) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -149,6 +200,8 @@ impl Queue {
             first_done: None,
             again: false,
             was_asked: false,
+            is_left: false,
+            done: 0,
         };
         match wishes.into_iter().collect::<Result<Vec<Wish>, String>>() {
             Ok(wishes) => {
@@ -160,6 +213,7 @@ impl Queue {
                     clear_at: None,
                     since: now,
                     was: None,
+                    was_by: None,
                 };
                 self.purges.insert(number, purge);
                 self.note(number, None, None, None);
@@ -179,6 +233,8 @@ impl Queue {
         let since = self.oldest().unwrap_or(now);
         self.purges.clear();
         self.due.clear();
+        let kept = self.repeats.drain(..).filter_map(|repeat| repeat.under.entry);
+        self.released.extend(kept.chain(self.left.drain(..).map(|left| left.entry)));
         self.enter(number, vec![everything], now);
         // All of them fail where it cannot be made.
         if let Some(change) = self.changes.last_mut() {
@@ -243,6 +299,10 @@ impl Queue {
                     }
                     _ => continue,
                 }
+                if unit.is_left {
+                    unit.stage = Stage::Repeats;
+                    continue;
+                }
                 unit.stage = Stage::Due(now);
                 self.due.insert((now, *number, place));
             }
@@ -273,12 +333,17 @@ impl Queue {
 
     /// When something is to be asked for next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, ..)| *at)
+        let repeats = self.repeats.iter().filter(|repeat| self.can_be_taken(repeat));
+        let repeats = repeats.map(|repeat| repeat.at).min();
+        self.due.first().map(|(at, ..)| *at).into_iter().chain(repeats).min()
     }
 
     /// What is due, as many different wishes as that, in the order of the log.
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Option<Job> {
-        let mut job = Job { wishes: Vec::new(), units: Vec::new(), since: now };
+        if let Some(job) = self.take_repeat(now) {
+            return Some(job);
+        }
+        let mut job = Job { wishes: Vec::new(), units: Vec::new(), since: now, again: None };
         let mut places: HashMap<(What, bool), usize> = HashMap::new();
         while let Some(next @ (at, number, place)) = self.due.first().copied() {
             if at > now {
@@ -300,7 +365,8 @@ impl Queue {
                 places.insert(named, job.wishes.len() - 1);
                 job.wishes.len() - 1
             });
-            job.units[there].push((number, place));
+            let was_clear = purge.is_applied && purge.clear_at.is_some();
+            job.units[there].push(Part { number, place, was_clear, done: unit.done });
             job.since = job.since.min(purge.since);
             (unit.stage, unit.was_asked) = (Stage::Asked, true);
             self.due.remove(&next);
@@ -310,7 +376,7 @@ impl Queue {
 
     /// What the numbers of the purges are that a job is about, for its name.
     pub(super) fn numbers(job: &Job) -> impl Iterator<Item = u64> {
-        job.units.iter().flatten().map(|(number, _)| *number)
+        job.units.iter().flatten().map(|part| part.number)
     }
 
     /// A job is under way by this name.
@@ -338,7 +404,8 @@ impl Queue {
         fate: &Fate,
         now: Instant,
     ) {
-        for (number, unit) in &job.units[place] {
+        let may_be_old = self.names_calls && job.again.is_some();
+        for Part { number, place: unit, was_clear, .. } in &job.units[place] {
             let Some(purge) = self.purges.get_mut(number) else { continue };
             let (clear_at, is_applied) = (purge.clear_at, purge.is_applied);
             let unit_of = &mut purge.wishes[*unit];
@@ -346,6 +413,9 @@ impl Queue {
                 continue;
             }
             let again = std::mem::take(&mut unit_of.again);
+            if matches!(fate, Fate::Done { .. }) {
+                unit_of.done = unit_of.done.saturating_add(1);
+            }
             let (vendor_id, reason) = match fate {
                 Fate::Done { vendor_id, .. } => (vendor_id.as_ref(), None),
                 Fate::Later { why, .. } | Fate::Failed { why } => (None, Some(why)),
@@ -360,8 +430,13 @@ impl Queue {
                         Some(first) => *began >= first + self.propagation,
                         None => false,
                     };
-                    let is_clear = clear_at.is_some_and(|clear_at| *began >= clear_at);
-                    if is_applied || unit_of.first_done.is_none() {
+                    let is_clear = match self.names_calls {
+                        true => clear_at.is_some() && *was_clear,
+                        false => clear_at.is_some_and(|clear_at| *began >= clear_at),
+                    };
+                    // One that was made before may have been done before all of this.
+                    let counts = *was_clear || !may_be_old;
+                    if counts && (is_applied || unit_of.first_done.is_none()) {
                         unit_of.first_done.get_or_insert(now);
                     }
                     match clear_at {
@@ -388,11 +463,15 @@ impl Queue {
     ) {
         let Some(purge) = self.purges.get_mut(&number) else { return };
         let state = purge.state();
-        let has_more_to_say = vendor_id.is_some() || reason.is_some();
+        let is_other_call = batch.is_some() && purge.was_by.as_ref() != batch;
+        let has_more_to_say = vendor_id.is_some() || reason.is_some() || is_other_call;
         if purge.was == Some(state) && !has_more_to_say {
             return;
         }
         purge.was = Some(state);
+        if batch.is_some() {
+            purge.was_by = batch.cloned();
+        }
         let (from, to) = (purge.from, number);
         let (batch, vendor_id) = (batch.cloned(), vendor_id.cloned());
         let reason = match reason {
@@ -437,11 +516,11 @@ mod tests {
 
     use super::*;
 
-    fn wish(tag: &str) -> Result<Wish, String> {
+    pub(super) fn wish(tag: &str) -> Result<Wish, String> {
         Ok(Wish { what: What::Tag(tag.to_owned()), mode: Mode::Hard })
     }
 
-    fn after(seconds: u64) -> Duration {
+    pub(super) fn after(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
@@ -449,7 +528,7 @@ mod tests {
         queue.take_changes().into_iter().map(|change| (change.to, change.state)).collect()
     }
 
-    fn done(queue: &mut Queue, job: &Job, began: Instant, now: Instant) {
+    pub(super) fn done(queue: &mut Queue, job: &Job, began: Instant, now: Instant) {
         let fate = Fate::Done { began, vendor_id: None };
         for place in 0..job.wishes.len() {
             queue.settle(job, place, &"batch".into(), &fate, now);
@@ -594,14 +673,21 @@ mod tests {
 
     proptest! {
         /// Whatever fails in whatever order: what is confirmed was seen by the other side in a call that began after all
-        /// had been clear, and each purge ends, once.
+        /// had been clear, and each purge ends, once. Also where the other side does once what comes under one name.
         #[test]
         fn receipts_end_in_what_the_other_side_saw(
             steps in proptest::collection::vec(any_step(), 1..120),
             propagation in prop_oneof![Just(0_u64), Just(3)],
+            names_calls in any::<bool>(),
         ) {
             let mut now = Instant::now();
-            let mut queue = Queue::new(after(propagation));
+            let mut queue = match names_calls {
+                true => Queue::of_named_calls(after(propagation)),
+                false => Queue::new(after(propagation)),
+            };
+            // When each was first done.
+            let mut names: BTreeMap<String, Instant> = BTreeMap::new();
+            let mut last_name = 0;
             let mut jobs: Vec<(Job, Instant)> = Vec::new();
             let mut tags: BTreeMap<u64, String> = BTreeMap::new();
             let mut clear: BTreeMap<u64, Instant> = BTreeMap::new();
@@ -638,7 +724,20 @@ mod tests {
                         jobs.extend(queue.take(2, now).map(|job| (job, now)));
                     }
                     Step::Answer(outcome) if !jobs.is_empty() => {
-                        let (job, began) = jobs.remove(0);
+                        let (job, mut began) = jobs.remove(0);
+                        last_name += 1;
+                        let name = job.again.as_ref().map(|under| under.batch.to_string());
+                        let name = name.unwrap_or_else(|| last_name.to_string());
+                        if names_calls && outcome < 3 {
+                            // Done, whether or not its answer comes.
+                            began = *names.entry(name.clone()).or_insert(began);
+                        }
+                        if names_calls && outcome == 2 {
+                            let all: Vec<usize> = (0..job.wishes.len()).collect();
+                            let under = Under { batch: name.into(), entry: None };
+                            queue.repeat(&job, &all, (now + after(1), under), &"lost".into());
+                            continue;
+                        }
                         for place in 0..job.wishes.len() {
                             let What::Tag(tag) = job.wishes[place].what.clone() else { unreachable!() };
                             let fate = match outcome {
@@ -648,7 +747,7 @@ mod tests {
                                 }
                                 2 => Fate::Later { at: now + after(1), why: "later".into() },
                                 _ => {
-                                    refused.extend(job.units[place].iter().map(|(number, _)| *number));
+                                    refused.extend(job.units[place].iter().map(|part| part.number));
                                     Fate::Failed { why: "no".into() }
                                 }
                             };

@@ -8,12 +8,14 @@ use std::{
 };
 
 use http::StatusCode;
+use larder_admin::trail::Keeper;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     CallEnd, Cdn, Inside,
     driver::{Call, Said},
-    queue::{Fate, Job},
+    hidden,
+    queue::{Fate, Job, Queue, Under},
     rate::pause_after,
 };
 use crate::origins::dice::dice;
@@ -34,6 +36,8 @@ struct Run {
     /// How many calls are still open about each wish.
     open: Vec<usize>,
     vendor_id: Option<Arc<str>>,
+    /// Which calls are kept until it is known what became of them, by the first wish of each: their numbers in the file.
+    kept: HashMap<usize, u64>,
 }
 
 /// A question about what the vendor works on.
@@ -42,6 +46,15 @@ struct Poll {
     ask: Call,
     run: u64,
     failures: u32,
+}
+
+/// What came of a call.
+struct Heard {
+    said: Said,
+    /// `None`: there was no answer.
+    status: Option<StatusCode>,
+    /// What the vendor calls each wish, where it says.
+    ids: HashMap<usize, Arc<str>>,
 }
 
 struct Worker {
@@ -105,24 +118,61 @@ impl Worker {
     async fn begin(&mut self, job: Job) {
         self.last_run += 1;
         let run = self.last_run;
-        let batch: Arc<str> = format!("{:08x}-{run}", self.source).into();
         let driver = Arc::clone(&self.cdn().config.driver);
-        let count = driver.calls(&job.wishes, &batch, SystemTime::now()).len();
+        let batch = self.name(&job);
+        let calls = driver.calls(&job.wishes, &batch, SystemTime::now());
+        let count = calls.len();
         let mut open = vec![0; job.wishes.len()];
-        for call in driver.calls(&job.wishes, &batch, SystemTime::now()) {
+        for call in &calls {
             call.wishes.iter().for_each(|wish| open[*wish] += 1);
         }
+        let kept = match &job.again {
+            Some(Under { entry, .. }) => entry.iter().map(|entry| (0, *entry)).collect(),
+            None if driver.knows_calls_again() => self.keep(&job, &batch, &calls).await,
+            None => HashMap::new(),
+        };
         self.cdn().queue().sent(&job, &batch, None);
         self.tell();
         let forgotten: Vec<usize> = (0..open.len()).filter(|wish| open[*wish] == 0).collect();
         let began = Instant::now();
-        self.runs.insert(run, Run { job, batch, began, open, vendor_id: None });
+        self.runs.insert(run, Run { job, batch, began, open, vendor_id: None, kept });
         let why: Arc<str> = "no call can ask for this".into();
         self.settle(run, &forgotten, &Fate::Failed { why });
         for nth in 0..count {
             self.call(run, nth).await;
         }
         self.end(run);
+    }
+
+    /// What a job is called: as it was, where it was made before.
+    fn name(&self, job: &Job) -> Arc<str> {
+        if let Some(under) = &job.again {
+            return Arc::clone(&under.batch);
+        }
+        let in_list = match self.cdn().config.driver.knows_calls_again() {
+            true => Queue::name_in_list(job),
+            false => None,
+        };
+        in_list.unwrap_or_else(|| format!("{:08x}-{}", self.source, self.last_run)).into()
+    }
+
+    /// Has these calls in the file before they are made, so that the next process makes them again under their names. Their
+    /// numbers there, by the first wish of each.
+    async fn keep(&self, job: &Job, batch: &Arc<str>, calls: &[Call]) -> HashMap<usize, u64> {
+        let cdn = &self.cdn().config.name;
+        let mut numbers = HashMap::new();
+        for call in calls {
+            let wishes: Vec<_> = call.wishes.iter().map(|wish| job.wishes[*wish].clone()).collect();
+            let parts = Queue::parts(job, &call.wishes);
+            let entry = self.inside.keep_call(cdn, batch, &wishes, &parts);
+            if let (Some(entry), Some(first)) = (entry, call.wishes.first()) {
+                numbers.insert(*first, entry);
+            }
+        }
+        if !numbers.is_empty() {
+            self.inside.kept().await;
+        }
+        numbers
     }
 
     /// The call of this number, until it is answered, or has failed too often for others to wait.
@@ -142,7 +192,7 @@ impl Worker {
                 under_way.began = Instant::now();
             }
             let Some(call) = calls.into_iter().nth(nth) else { return };
-            let (said, status) = self.send(&call).await;
+            let Heard { said, status, ids } = self.send(&call).await;
             let why = match said {
                 Said::Later { after, why } => (after, why),
                 Said::Refused { why } if is_about_one(status) && call.wishes.len() > 1 => {
@@ -153,7 +203,7 @@ impl Worker {
                     self.split(run, &call.wishes, at, &why).await;
                     return;
                 }
-                said => return self.heard(run, &call, said),
+                said => return self.heard(run, &call, said, &ids),
             };
             let (after, why) = why;
             self.failures += 1;
@@ -168,7 +218,10 @@ impl Worker {
                 self.cdn().rate().pause(at);
             }
             if tries >= TRIES {
-                return self.settle(run, &call.wishes, &Fate::Later { at, why });
+                return match driver.knows_calls_again() {
+                    true => self.repeat(run, &call.wishes, at, &why),
+                    false => self.settle(run, &call.wishes, &Fate::Later { at, why }),
+                };
             }
             self.tell_why(run, &why);
             sleep_until(at).await;
@@ -186,7 +239,7 @@ impl Worker {
             let mut fate = Fate::Done { began, vendor_id: None };
             for call in driver.calls(&alone, &batch, SystemTime::now()) {
                 self.turn().await;
-                let said = self.send(&call).await.0;
+                let said = self.send(&call).await.said;
                 // Whoever answers is well, whatever it says.
                 self.failures = match said {
                     Said::Later { .. } => self.failures + 1,
@@ -217,7 +270,8 @@ impl Worker {
         self.turn().await;
         let Some(run) = self.runs.get(&poll.run) else { return };
         let since = run.job.since;
-        match self.send(&poll.ask).await.0 {
+        let Heard { said, ids, .. } = self.send(&poll.ask).await;
+        match said {
             Said::Later { after, why } => {
                 poll.failures += 1;
                 let why: Arc<str> = why.into();
@@ -231,19 +285,25 @@ impl Worker {
                     return self.polls.push(poll);
                 }
             }
-            said => self.heard(poll.run, &poll.ask, said),
+            said => self.heard(poll.run, &poll.ask, said, &ids),
         }
         self.end(poll.run);
     }
 
-    fn heard(&mut self, run: u64, call: &Call, said: Said) {
+    fn heard(&mut self, run: u64, call: &Call, said: Said, ids: &HashMap<usize, Arc<str>>) {
         self.failures = 0;
         let Some(under_way) = self.runs.get_mut(&run) else { return };
         let began = under_way.began;
         match said {
             Said::Done { id } => {
                 let vendor_id = id.map(Arc::from).or_else(|| under_way.vendor_id.clone());
-                self.settle(run, &call.wishes, &Fate::Done { began, vendor_id });
+                if ids.is_empty() {
+                    return self.settle(run, &call.wishes, &Fate::Done { began, vendor_id });
+                }
+                for wish in &call.wishes {
+                    let vendor_id = ids.get(wish).cloned().or_else(|| vendor_id.clone());
+                    self.settle(run, &[*wish], &Fate::Done { began, vendor_id });
+                }
             }
             Said::Working { id, ask, after } => {
                 let id: Arc<str> = id.into();
@@ -261,7 +321,10 @@ impl Worker {
                 for wish in &call.wishes {
                     let fate = match failed.get(wish) {
                         Some(why) => Fate::Failed { why: why.as_str().into() },
-                        None => Fate::Done { began, vendor_id: vendor_id.clone() },
+                        None => {
+                            let vendor_id = ids.get(wish).cloned().or_else(|| vendor_id.clone());
+                            Fate::Done { began, vendor_id }
+                        }
                     };
                     self.settle(run, &[*wish], &fate);
                 }
@@ -284,6 +347,20 @@ impl Worker {
                 queue.settle(&under_way.job, *wish, &under_way.batch, fate, Instant::now());
             }
         }
+        drop(queue);
+        if let Some(entry) = wishes.first().and_then(|first| under_way.kept.remove(first)) {
+            self.inside.outbox().release(&[entry]);
+        }
+        self.tell();
+    }
+
+    /// A call about these is made again then, as it was.
+    fn repeat(&mut self, run: u64, wishes: &[usize], at: Instant, why: &Arc<str>) {
+        let Some(under_way) = self.runs.get_mut(&run) else { return };
+        let entry = wishes.first().and_then(|first| under_way.kept.remove(first));
+        let under = Under { batch: Arc::clone(&under_way.batch), entry };
+        let mut queue = self.inside.cdns[self.place].queue();
+        queue.repeat(&under_way.job, wishes, (at, under), why);
         drop(queue);
         self.tell();
     }
@@ -318,16 +395,24 @@ impl Worker {
         }
     }
 
-    async fn send(&self, call: &Call) -> (Said, Option<StatusCode>) {
+    async fn send(&self, call: &Call) -> Heard {
         let cdn = self.cdn();
         let answer = match cdn.client.send(call).await {
             Ok(answer) => answer,
             Err(why) => {
                 cdn.count(CallEnd::NoAnswer);
-                return (Said::Later { after: None, why }, None);
+                let said = Said::Later { after: None, why };
+                return Heard { said, status: None, ids: HashMap::new() };
             }
         };
-        let said = cdn.config.driver.said(call, &answer, SystemTime::now());
+        // In this order: what the vendor says of its clock is over when this one says so.
+        let (now, at) = (SystemTime::now(), Instant::now());
+        if let Some(rest) = cdn.config.driver.rest(&answer, now) {
+            cdn.rate().pause(at + rest);
+            cdn.counts.rests.fetch_add(1, Relaxed);
+            tracing::debug!(cdn = %cdn.config.name, "no calls are left for {rest:?}");
+        }
+        let said = hidden::said(call, cdn.config.driver.said(call, &answer, now));
         cdn.count(match &said {
             Said::Done { .. } => CallEnd::Done,
             Said::Working { .. } => CallEnd::Working,
@@ -335,7 +420,12 @@ impl Worker {
             Said::Later { .. } => CallEnd::Later,
             Said::Refused { .. } => CallEnd::Refused,
         });
-        (said, Some(answer.head.status))
+        let ids = match &said {
+            Said::Done { .. } | Said::Partly { .. } => cdn.config.driver.ids(call, &answer),
+            _ => Vec::new(),
+        };
+        let ids = ids.into_iter().map(|(wish, id)| (wish, id.into())).collect();
+        Heard { said, status: Some(answer.head.status), ids }
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{End, settle},
+    documented::{AKAMAI_DONE, AKAMAI_TOO_MANY, AKAMAI_TOO_MANY_FIELDS},
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{akamai, everything, host, tag, tags, url},
     signatures::nonce_of_akamai,
@@ -68,15 +69,12 @@ impl Vendor for Akamai {
         for object in objects {
             self.gone.insert(format!("{kind} {object}"), how.to_owned());
         }
-        let body = json!({
-            "httpStatus": 201, "detail": "Request accepted", "estimatedSeconds": 5,
-            "purgeId": "e535071c-26b2-11e7-94d7-276f2f54d938", "supportId": "17PY1",
-        });
-        Reply::of(201, body.to_string())
+        Reply::of(201, AKAMAI_DONE)
     }
 
     fn too_many(&self) -> Reply {
-        problem(429, "Rate Limit exceeded").with("x-ratelimit-remaining", "0")
+        let reply = Reply::of(429, AKAMAI_TOO_MANY);
+        AKAMAI_TOO_MANY_FIELDS.iter().fold(reply, |reply, (name, value)| reply.with(name, *value))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     client::{End, settle},
+    documented::{CLOUDFLARE_DONE, CLOUDFLARE_NO_TOKEN},
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{cloudflare, everything, host, prefix, tags, url},
 };
@@ -26,7 +27,7 @@ impl Vendor for Cloudflare {
             Reply::of(status, body)
         };
         if seen.field("authorization") != "Bearer s3cret-token" {
-            return wrong(401, 10000, "Authentication error");
+            return Reply::of(401, CLOUDFLARE_NO_TOKEN);
         }
         let path = "/client/v4/zones/023e105f4ecef8ad9ca31a8372d0c353/purge_cache";
         if (seen.method.as_str(), seen.target.path()) != ("POST", path) {
@@ -66,11 +67,7 @@ impl Vendor for Cloudflare {
             }
             _ => return wrong(400, 6003, "Invalid request"),
         }
-        let id = "023e105f4ecef8ad9ca31a8372d0c353";
-        Reply::of(
-            200,
-            format!(r#"{{"success":true,"errors":[],"messages":[],"result":{{"id":"{id}"}}}}"#),
-        )
+        Reply::of(200, CLOUDFLARE_DONE)
     }
 
     fn too_many(&self) -> Reply {

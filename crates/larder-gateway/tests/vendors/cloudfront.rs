@@ -7,6 +7,7 @@ use larder_gateway::cdn::driver::Driver;
 
 use crate::{
     client::{End, send, settle},
+    documented::CLOUDFRONT_BEGUN,
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{cloudfront, everything, host, prefix, tags, url},
     signatures::is_signed_for_aws,
@@ -35,10 +36,7 @@ fn wrong(status: u16, code: &str) -> Reply {
 }
 
 fn invalidation(id: &str, status: &str) -> String {
-    format!(
-        "<?xml version=\"1.0\"?>\n<Invalidation xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Id>{id}</Id>\
-         <Status>{status}</Status><CreateTime>2026-01-01T00:00:00Z</CreateTime></Invalidation>"
-    )
+    CLOUDFRONT_BEGUN.replace("IDFDVBD632BHDS5", id).replace("InProgress", status)
 }
 
 impl Vendor for CloudFront {
@@ -166,7 +164,7 @@ async fn a_temporary_key_shows_its_token_and_signs_it() {
     );
     let config: larder_gateway::cdn::drivers::cloudfront::Config = toml::from_str(&text).unwrap();
     let driver = config.driver(&crate::setups::Known).unwrap();
-    let probe = driver.probe(std::time::SystemTime::now()).unwrap();
+    let probe = driver.probes(std::time::SystemTime::now()).remove(0);
     assert_eq!(probe.head.headers["x-amz-security-token"], "s3cret-session");
     assert_eq!(send(&probe).await.unwrap().head.status, 200);
     let ends = settle(&driver, &tags(1, Mode::Hard), "purge-1").await.ends;

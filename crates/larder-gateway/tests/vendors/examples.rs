@@ -5,7 +5,11 @@ use std::time::{Duration, SystemTime};
 use larder::Mode;
 use larder_gateway::cdn::driver::{Answer, Call, Driver, Said};
 
-use crate::setups::{akamai, bunny, cloudflare, cloudfront, fastly, google, tag, url};
+use crate::documented::{
+    AKAMAI_DONE, AKAMAI_TOO_MANY, AKAMAI_TOO_MANY_FIELDS, CLOUDFLARE_DONE, CLOUDFLARE_NO_TOKEN,
+    CLOUDFRONT_BEGUN, FASTLY_ALL, FASTLY_NO_KEY, FASTLY_NO_SERVICE, FASTLY_URL, GOOGLE_RUNNING,
+};
+use crate::setups::{akamai, bunny, cloudflare, cloudfront, fastly, google, larder, tag, url};
 
 fn answer(status: u16, fields: &[(&str, &str)], body: &str) -> Answer {
     let mut builder = http::Response::builder().status(status);
@@ -54,15 +58,12 @@ fn fastly_s() {
     let call = driver.calls(&[url("https://www.example.com/a", Mode::Soft)], "p", now()).remove(0);
     assert_eq!(asked(&call), "POST https://api.fastly.com/purge/www.example.com/a ");
     assert_eq!(call.head.headers["fastly-soft-purge"], "1");
-    let said = answer(200, &[], r#"{"status":"ok","id":"1234-1-1"}"#);
-    assert_eq!(told(&driver, &call, &said), "done 1234-1-1");
+    let said = answer(200, &[], FASTLY_URL);
+    assert_eq!(told(&driver, &call, &said), "done 108-1391560174-974124");
     for (status, body, expected) in [
-        (401, r#"{"msg":"Provided credentials are missing or invalid"}"#, "refused 401: Provided"),
-        (
-            404,
-            r#"{"msg":"Record not found","detail":"Cannot load service"}"#,
-            "refused 404: Cannot load service",
-        ),
+        (200, FASTLY_ALL, "done "),
+        (401, FASTLY_NO_KEY, "refused 401: Provided"),
+        (404, FASTLY_NO_SERVICE, "refused 404: Cannot load service"),
         (500, "<html>", "later None 500"),
         (200, "{\"status\":\"o", "later None 200, and not readable"),
     ] {
@@ -79,12 +80,10 @@ fn cloudflare_s() {
         asked(&call),
         r#"POST https://api.cloudflare.com/client/v4/zones/023e105f4ecef8ad9ca31a8372d0c353/purge_cache {"tags":["a-cache-tag"]}"#
     );
-    let body = r#"{"errors":[],"messages":[],"success":true,"result":{"id":"023e105f4ecef8ad9ca31a8372d0c353"}}"#;
-    let said = told(&driver, &call, &answer(200, &[], body));
+    let said = told(&driver, &call, &answer(200, &[], CLOUDFLARE_DONE));
     assert_eq!(said, "done 023e105f4ecef8ad9ca31a8372d0c353");
-    let body = r#"{"success":false,"errors":[{"code":10000,"message":"Authentication error"}]}"#;
     for status in [200, 403] {
-        let said = told(&driver, &call, &answer(status, &[], body));
+        let said = told(&driver, &call, &answer(status, &[], CLOUDFLARE_NO_TOKEN));
         assert_eq!(said, format!("refused {status}: Authentication error"));
     }
     let said = told(&driver, &call, &answer(429, &[("retry-after", "60")], ""));
@@ -97,8 +96,7 @@ fn cloudfront_s() {
     let wish = tag("product:electronics", Mode::Hard);
     let call = driver.calls(&[wish], "20120301090000", now()).remove(0);
     assert!(asked(&call).contains("<Path>#product:electronics</Path>"), "{}", asked(&call));
-    let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Invalidation><CreateTime>timestamp</CreateTime><Id>IDFDVBD632BHDS5</Id>\
-        <InvalidationBatch><CallerReference>string</CallerReference></InvalidationBatch><Status>InProgress</Status></Invalidation>";
+    let body = CLOUDFRONT_BEGUN;
     assert_eq!(
         told(&driver, &call, &answer(201, &[], body)),
         "working IDFDVBD632BHDS5: GET https://cloudfront.amazonaws.com/2020-05-31/distribution/EDFDVBD6EXAMPLE/invalidation/IDFDVBD632BHDS5"
@@ -128,16 +126,12 @@ fn akamai_s() {
     );
     let call = driver.calls(&[tag("black-friday", Mode::Hard)], "p", now()).remove(0);
     assert!(asked(&call).contains("/ccu/v3/delete/tag/production "));
-    let body = r#"{"httpStatus":201,"detail":"Request accepted","supportId":"17PY1492793544958045-219026624",
-        "purgeId":"e535071c-26b2-11e7-94d7-276f2f54d938","estimatedSeconds":5}"#;
-    let said = told(&driver, &call, &answer(201, &[], body));
+    let said = told(&driver, &call, &answer(201, &[], AKAMAI_DONE));
     assert_eq!(said, "done e535071c-26b2-11e7-94d7-276f2f54d938");
-    // "Rate limit response examples".
-    let body = r#"{"supportId":"17PY1552425241133633-211776704","title":"Rate Limit exceeded","httpStatus":429,
-        "describedBy":"https://developer.akamai.com/api/core_features/fast_purge/v3.html#httpcodes","rateLimit":100,
-        "rateLimitCurrentRequestSize":1,"rateLimitRemaining":0}"#;
-    let fields = [("x-ratelimit-remaining", "0"), ("x-ratelimit-limit-per-second", "50.00")];
-    let said = told(&driver, &call, &answer(429, &fields, body));
+    let said = answer(429, &AKAMAI_TOO_MANY_FIELDS, AKAMAI_TOO_MANY);
+    // Of 50 in a second one comes in 20 ms.
+    assert_eq!(driver.rest(&said, now()), Some(Duration::from_millis(20)));
+    let said = told(&driver, &call, &said);
     assert_eq!(said, "later Some(5) 429: Rate Limit exceeded");
 }
 
@@ -161,7 +155,7 @@ fn google_s() {
     let driver = google("https://compute.googleapis.com");
     let call = driver.calls(&[tag("tag1", Mode::Hard)], "p", now()).remove(0);
     assert!(asked(&call).ends_with(r#" {"cacheTags":["tag1"]}"#), "{}", asked(&call));
-    let running = r#"{"kind":"compute#operation","name":"operation-1","status":"RUNNING"}"#;
+    let running = GOOGLE_RUNNING;
     assert_eq!(
         told(&driver, &call, &answer(200, &[], running)),
         "working operation-1: GET https://compute.googleapis.com/compute/v1/projects/blog-1/global/operations/operation-1"
@@ -175,6 +169,44 @@ fn google_s() {
     );
     let body = body.replace("rateLimitExceeded", "forbidden");
     assert_eq!(told(&driver, &call, &answer(403, &[], &body)), "refused 403: Rate Limit Exceeded");
+}
+
+#[test]
+fn another_larder_s() {
+    let driver = larder("http://192.0.2.7:9191");
+    let call = driver.calls(&[tag("post:1", Mode::Soft)], "p", now()).remove(0);
+    assert_eq!(
+        asked(&call),
+        r#"POST http://192.0.2.7:9191/v1/purge {"mode":"soft","tags":["post:1"]}"#
+    );
+    // As docs/cdn.md shows a receipt.
+    let receipt = |shared: &str, cdn: &str| {
+        format!(
+            r#"{{"id":"5f0c2b9d8e7a6143","what":["tag post:1"],"purges":1,"mode":"soft","tiers":{{
+            "memory":{{"tier":"memory","state":"applied","by":1,"of":1}},
+            "shared":{{"tier":"shared","state":"{shared}","by":3,"of":3}},
+            "cdn":[{{"name":"edge","vendor":"fastly","state":"{cdn}","reason":"401: no",
+                "calls":[{{"batch":"93ab01f2-17","vendor_id":"108-1","state":"{cdn}","at":"","purges":1}}]}}]}}}}"#
+        )
+    };
+    let done = "done 5f0c2b9d8e7a6143";
+    let working = "working 5f0c2b9d8e7a6143: GET http://192.0.2.7:9191/v1/purges/5f0c2b9d8e7a6143";
+    for (shared, cdn, expected) in [
+        ("applied", "confirmed", done),
+        ("lapsed", "confirmed", done),
+        ("queued", "confirmed", working),
+        ("applied", "sent", working),
+        ("applied", "queued", working),
+        ("applied", "failed", "refused 401: no"),
+    ] {
+        let said = told(&driver, &call, &answer(200, &[], &receipt(shared, cdn)));
+        assert_eq!(said, expected, "{shared} {cdn}");
+    }
+    let said = told(&driver, &call, &answer(200, &[], r#"{"purged":1}"#));
+    assert_eq!(said, "done ", "where purges are not remembered");
+    let body = r#"{"title":"Too many","detail":"wait"}"#;
+    let said = told(&driver, &call, &answer(429, &[("retry-after", "3")], body));
+    assert_eq!(said, "later Some(3) 429: wait");
 }
 
 #[test]

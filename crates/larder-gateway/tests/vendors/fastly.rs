@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{End, settle},
+    documented::{FASTLY_ALL, FASTLY_NO_KEY, FASTLY_NO_SERVICE, FASTLY_URL},
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{everything, fastly, host, prefix, tag, tags, url},
 };
@@ -25,7 +26,7 @@ pub(crate) struct Fastly {
 impl Vendor for Fastly {
     fn answer(&mut self, seen: &Seen) -> Reply {
         if seen.field("fastly-key") != "s3cret-token" {
-            return Reply::of(401, r#"{"msg":"Provided credentials are missing or invalid"}"#);
+            return Reply::of(401, FASTLY_NO_KEY);
         }
         let is_soft = seen.fields.contains_key("fastly-soft-purge");
         match (seen.method.as_str(), seen.target.path()) {
@@ -54,14 +55,14 @@ impl Vendor for Fastly {
             }
             ("POST", "/service/SU1Z0isxPaozGVKXdv0eY/purge_all") if !is_soft => {
                 self.all += 1;
-                Reply::of(200, r#"{"status":"ok"}"#)
+                Reply::of(200, FASTLY_ALL)
             }
             ("POST", path) if path.starts_with("/purge/") => {
                 let target = seen.target.to_string();
                 self.urls.insert(target["/purge/".len()..].to_owned(), is_soft);
-                Reply::of(200, r#"{"status":"ok","id":"108-1391560174-974124"}"#)
+                Reply::of(200, FASTLY_URL)
             }
-            _ => Reply::of(404, r#"{"msg":"Record not found"}"#),
+            _ => Reply::of(404, FASTLY_NO_SERVICE),
         }
     }
 

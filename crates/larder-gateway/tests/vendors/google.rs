@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{End, send, settle},
+    documented::GOOGLE_RUNNING,
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{everything, google, host, prefix, tags, url},
 };
@@ -16,6 +17,8 @@ use crate::{
 struct Google {
     /// By request id: the operation, and how often it was asked about.
     operations: BTreeMap<String, (String, u32)>,
+    /// By request id: what was asked for with it, once for all.
+    requests: BTreeMap<String, Value>,
     gone: BTreeSet<String>,
     fails: bool,
     token: &'static str,
@@ -41,8 +44,9 @@ impl Vendor for Google {
                 let found = self.operations.values_mut().find(|(of, _)| of == name);
                 let Some((name, asked)) = found else { return wrong(404, "notFound") };
                 *asked += 1;
-                let mut said =
-                    json!({ "name": name, "status": if *asked >= 2 { "DONE" } else { "RUNNING" } });
+                let mut said: Value = serde_json::from_str(GOOGLE_RUNNING).unwrap();
+                said["name"] = json!(name);
+                said["status"] = json!(if *asked >= 2 { "DONE" } else { "RUNNING" });
                 if self.fails && *asked >= 2 {
                     said["error"] = json!({ "errors": [{ "code": "X", "message": "it broke" }] });
                 }
@@ -53,6 +57,11 @@ impl Vendor for Google {
                 let is_uuid = |id: &&str| id.len() == 36 && id.split('-').count() == 5;
                 let Some(id) = id.filter(is_uuid) else { return wrong(400, "invalid") };
                 let Ok(Value::Object(body)) = seen.json() else { return wrong(400, "parseError") };
+                let asked = Value::Object(body.clone());
+                match self.requests.insert(id.to_owned(), asked.clone()) {
+                    Some(before) if before != asked => return wrong(400, "invalid"),
+                    _ => {}
+                }
                 let keys: Vec<&str> = body.keys().map(String::as_str).collect();
                 match keys[..] {
                     ["cacheTags"] => {
@@ -142,7 +151,7 @@ async fn a_token_that_was_renewed_is_used() {
     for token in ["first", "second"] {
         std::fs::write(&file, token).unwrap();
         double.look(|vendor| vendor.token = token);
-        let probe = driver.probe(std::time::SystemTime::now()).unwrap();
+        let probe = driver.probes(std::time::SystemTime::now()).remove(0);
         assert_eq!(send(&probe).await.unwrap().head.status, 200, "{token}");
     }
 }

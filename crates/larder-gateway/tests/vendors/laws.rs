@@ -6,10 +6,10 @@ use std::{
 };
 
 use larder::Mode;
-use larder_gateway::cdn::driver::{What, Wish};
+use larder_gateway::cdn::driver::{Call, Driver, What, Wish};
 use proptest::{collection::vec, prelude::*};
 
-use crate::setups::{all, tags};
+use crate::setups::{all, cloudfront, google, tags, template};
 
 fn any_wish() -> impl Strategy<Value = Wish> {
     let text = "[a-z0-9._:*?#%&=é \"'\\\\{},-]{0,40}";
@@ -100,6 +100,14 @@ proptest! {
             for (place, wide) in widened.iter().enumerate() {
                 prop_assert_eq!(wide.is_ok(), once.contains(&place), "{:?}", wishes[place]);
             }
+            for call in &calls {
+                // Whoever makes one of them again, by itself, makes the same, by its name, if it has one.
+                let own: Vec<Wish> = call.wishes.iter().map(|&place| wishes[place].clone()).collect();
+                let alone = driver.calls(&own, "purge-1", now);
+                prop_assert_eq!(alone.len(), 1);
+                prop_assert_eq!(&alone[0].body, &call.body);
+                prop_assert_eq!(&alone[0].head.uri, &call.head.uri);
+            }
             let again = driver.calls(&wishes, "purge-1", now + Duration::from_secs(3600));
             prop_assert_eq!(calls.len(), again.len());
             for (call, other) in calls.iter().zip(&again) {
@@ -110,11 +118,55 @@ proptest! {
     }
 }
 
+/// What a vendor takes for the name of a call, of all calls of a driver.
+fn names(driver: &dyn Driver, id: &str, wishes: &[Wish]) -> Vec<String> {
+    let calls = driver.calls(wishes, id, SystemTime::now());
+    let name = |call: Call| {
+        let body = String::from_utf8_lossy(&call.body).into_owned();
+        let text = format!("{} {body}", call.head.uri);
+        let (_, rest) = ["<CallerReference>", "requestId=", "\"id\":\""]
+            .iter()
+            .find_map(|before| text.split_once(before))
+            .unwrap_or_else(|| panic!("no name in {text}"));
+        rest.split(['<', '&', ' ', '"']).next().unwrap().to_owned()
+    };
+    calls.into_iter().map(name).collect()
+}
+
+#[test]
+fn a_call_s_name_is_that_of_its_batch_and_of_what_it_asks_for() {
+    let api = "https://api.example.com";
+    let drivers: [Box<dyn Driver>; 3] = [
+        Box::new(cloudfront(api)),
+        Box::new(google(api)),
+        Box::new(template(
+            "[tag]\nurl = \"https://api.example.com/\"\nbody = '{\"tags\":[{items}],\"id\":\"{id}\"}'",
+        )),
+    ];
+    // The others have no such thing in their APIs.
+    let named: Vec<&str> = all()
+        .iter()
+        .filter(|driver| driver.knows_calls_again())
+        .map(|driver| driver.vendor())
+        .collect();
+    assert_eq!(named, ["cloudfront", "google"]);
+    for driver in &drivers {
+        assert!(driver.knows_calls_again());
+        let wishes = tags(7_000, Mode::Hard);
+        let first = names(&**driver, "b-1", &wishes);
+        let different: BTreeSet<&String> = first.iter().collect();
+        assert!(first.len() > 1 && different.len() == first.len(), "{}", driver.vendor());
+        assert_eq!(first, names(&**driver, "b-1", &wishes), "{}", driver.vendor());
+        let other = names(&**driver, "b-2", &wishes);
+        assert!(other.iter().all(|name| !different.contains(name)), "{}", driver.vendor());
+    }
+}
+
 #[test]
 fn nothing_of_a_driver_shows_a_secret() {
     for driver in all() {
         let calls = driver.calls(&tags(3, Mode::Soft), "purge-1", SystemTime::now());
-        let probe = driver.probe(SystemTime::now());
+        let probe = driver.probes(SystemTime::now());
         let shown = format!("{driver:?} {calls:?} {probe:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
     }
@@ -139,7 +191,7 @@ fn soft_is_soft_where_a_vendor_knows_it_and_hard_elsewhere() {
         let everything = wide(Wish { what: What::Everything, mode: Mode::Soft });
         let (of_tag, of_everything) = match driver.vendor() {
             "fastly" | "varnish" => (Some(Mode::Soft), Some(Mode::Hard)),
-            "akamai" => (Some(Mode::Soft), Some(Mode::Soft)),
+            "akamai" | "larder" => (Some(Mode::Soft), Some(Mode::Soft)),
             "nginx" => (None, None),
             "template" if tag == Some(Mode::Soft) => (Some(Mode::Soft), Some(Mode::Hard)),
             _ => (Some(Mode::Hard), Some(Mode::Hard)),

@@ -3,10 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod bounds;
 mod client;
+mod documented;
 mod double;
+mod ends;
 mod examples;
 mod laws;
+mod rates;
 mod receipts;
 mod setups;
 mod signatures;

@@ -6,8 +6,8 @@ use larder::Mode;
 use larder_gateway::cdn::{
     driver::{Driver, What, Wish},
     drivers::{
-        Secret, Secrets, Wrong, akamai, bunny, cloudflare, cloudfront, fastly, google, nginx,
-        template, varnish,
+        Secret, Secrets, Wrong, akamai, bunny, cloudflare, cloudfront, fastly, google,
+        larder as outer, nginx, template, varnish,
     },
 };
 use serde::de::DeserializeOwned;
@@ -59,6 +59,11 @@ pub(crate) fn google(api: &str) -> google::Google {
     table::<google::Config>(&text).driver(&Known).unwrap()
 }
 
+pub(crate) fn larder(api: &str) -> outer::Larder {
+    let text = format!("api = {api:?}\ntoken_file = \"none\"");
+    table::<outer::Config>(&text).driver(&Known).unwrap()
+}
+
 pub(crate) fn varnish(api: &str) -> varnish::Varnish {
     table::<varnish::Config>(&format!("api = {api:?}")).driver(&Known).unwrap()
 }
@@ -81,6 +86,7 @@ pub(crate) fn all() -> Vec<Box<dyn Driver>> {
         Box::new(akamai(api)),
         Box::new(bunny(api)),
         Box::new(google(api)),
+        Box::new(larder(api)),
         Box::new(varnish(api)),
         Box::new(nginx(api, "")),
         Box::new(nginx(api, "wildcards = true\nlocation = \"/purge\"")),

@@ -4,6 +4,7 @@ pub(crate) mod collector;
 pub(crate) mod larder;
 pub(crate) mod origin;
 pub(crate) mod python;
+pub(crate) mod terminal;
 
 pub(crate) use larder_test_support::{
     answer, certificate::Certificate, eventually::eventually, haproxy::Haproxy, nginx,

@@ -16,10 +16,11 @@ use super::{
     credential::{Secrets, Wrong},
     edgegrid::Signer,
     escape::uuid,
-    exchange::{Api, With, call, failed, json, retry_after, unreadable, why},
+    exchange::{Api, With, call, failed, json, retry_after, shown_by_status, unreadable, why},
     naming,
+    quota::by_refill,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 const MOST_BODY: usize = 50_000;
 /// The bucket of tags fills by 500 a minute: what asks for more at once than there are is refused whole.
@@ -222,13 +223,35 @@ impl Driver for Akamai {
         }
     }
 
+    /// Of calls, and of what may be named in them. A call that names more than there are is refused, and costs nothing.
+    fn rest(&self, answer: &Answer, _now: SystemTime) -> Option<Duration> {
+        let calls = by_refill(answer, "x-ratelimit-remaining", "x-ratelimit-limit-per-second");
+        let objects = by_refill(
+            answer,
+            "x-ratelimit-remaining-objects",
+            "x-ratelimit-limit-per-second-objects",
+        );
+        calls.max(objects)
+    }
+
     fn account(&self) -> Option<Account> {
         Some(Account::of(&["akamai", self.api.as_str(), self.signer.access_token.reveal()]))
     }
 
-    /// It answers how many purges are left.
-    fn probe(&self, now: SystemTime) -> Option<Call> {
+    /// It answers how many purges are left. By nothing that it has can CP codes be tried.
+    fn probes(&self, now: SystemTime) -> Vec<Call> {
         let url = format!("{}/ccu/v3/rate-limit-status/tag", self.api.as_str());
-        Some(self.signed(call(Method::POST, &url, "", Vec::new()), "probe", now))
+        vec![self.signed(call(Method::POST, &url, "", Vec::new()), "probe", now)]
+    }
+
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        match shown_by_status(answer, "Fast Purge at this address") {
+            Shown::Good if !self.cp_codes.is_empty() => {
+                let unseen =
+                    "whether cp_codes are right it has no call to tell without purging".to_owned();
+                Shown::CredentialsAlone { unseen }
+            }
+            shown => shown,
+        }
     }
 }

@@ -13,10 +13,10 @@ use serde_json::json;
 use super::{
     credential::{Secret, Secrets, Wrong},
     escape::percent,
-    exchange::{Api, With, call, failed},
+    exchange::{Api, With, call, failed, shown_by_status},
     naming,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 const KEY: HeaderName = HeaderName::from_static("accesskey");
 /// The whole field may have no more.
@@ -133,8 +133,12 @@ impl Driver for Bunny {
         Some(Account::of(&["bunny", self.api.as_str(), self.key.reveal()]))
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
         let url = format!("{}/pullzone/{}", self.api.as_str(), self.pull_zone);
-        Some(call(Method::GET, &url, "", Vec::new()).with(KEY, self.key.field("")))
+        vec![call(Method::GET, &url, "", Vec::new()).with(KEY, self.key.field(""))]
+    }
+
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        shown_by_status(answer, &format!("pull zone {}", self.pull_zone))
     }
 }

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
-    exchange::{Api, With, call, failed, json, name, unreadable, why},
+    exchange::{Api, With, call, failed, json, name, shown, shown_by_status, unreadable, why},
     naming,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 const MOST: usize = 100;
 const LONGEST_TAG: usize = 1024;
@@ -170,9 +170,43 @@ impl Driver for Cloudflare {
         Some(Account::of(&["cloudflare", self.api.as_str(), self.token.reveal()]))
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
-        let url = format!("{}/client/v4/user/tokens/verify", self.api.as_str());
-        let call = call(Method::GET, &url, "", Vec::new());
-        Some(call.with(header::AUTHORIZATION, self.token.field("Bearer ")))
+    /// The zone, which not every token that may purge it may read; and then whether the token is one.
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
+        let asked = |path: &str| {
+            let url = format!("{}/client/v4/{path}", self.api.as_str());
+            let call = call(Method::GET, &url, "", Vec::new());
+            call.with(header::AUTHORIZATION, self.token.field("Bearer "))
+        };
+        vec![asked(&format!("zones/{}", self.zone)), asked("user/tokens/verify")]
+    }
+
+    fn shown(&self, nth: usize, answer: &Answer) -> Shown {
+        let zone = format!("zone {}", self.zone);
+        let (status, said) = (answer.head.status.as_u16(), json(answer).unwrap_or_default());
+        let is_good = status == 200 && said["success"] == true;
+        if nth == 0 {
+            return match status {
+                _ if is_good => Shown::Good,
+                // It says that an id is none where it has another form.
+                400 => Shown::UnknownName { what: zone, why: why(answer) },
+                401 | 403 => Shown::Next,
+                _ => shown_by_status(answer, &zone),
+            };
+        }
+        match said["result"]["status"].as_str() {
+            Some("active") if is_good => {
+                let unseen = format!(
+                    "whether there is {zone}, and whether it may purge it, it may not read (Zone Read)"
+                );
+                Shown::CredentialsAlone { unseen }
+            }
+            Some(other) if is_good => {
+                Shown::WrongCredentials { why: format!("the token is {}", shown(other)) }
+            }
+            // A text that can be no token.
+            _ if status == 400 => Shown::WrongCredentials { why: why(answer) },
+            _ if is_good => Shown::Unclear { why: why(answer) },
+            _ => shown_by_status(answer, "this token"),
+        }
     }
 }

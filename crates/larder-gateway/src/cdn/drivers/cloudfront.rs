@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     batch::{Room, batches},
     credential::{Secrets, Wrong},
-    escape::{element, percent, xml},
-    exchange::{Api, With, call, failed, name, retry_after, unreadable, why},
+    escape::{element, percent, short, xml},
+    exchange::{Api, With, call, failed, name, retry_after, shown_by_status, unreadable, why},
     naming,
     sigv4::Signer,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 /// Under way at once in a distribution.
 const MOST_PATHS: usize = 3000;
@@ -163,15 +163,16 @@ impl Driver for CloudFront {
             Kind::Plain => Room { most: MOST_PATHS, bytes: MOST_BYTES - HEAD },
             Kind::Wildcard => Room { most: MOST_WILDCARDS, bytes: MOST_BYTES - HEAD },
         };
-        let batches = batches(wishes, class, room).into_iter().enumerate();
-        let calls = batches.map(|(number, (_, places))| {
+        let batches = batches(wishes, class, room).into_iter();
+        let calls = batches.map(|(_, places)| {
             let items: String = places
                 .iter()
                 .filter_map(|&place| item(&wishes[place]))
                 .map(|(_, text)| format!("<Path>{}</Path>", xml(&text)))
                 .collect();
-            // By it a call that is made again is the same invalidation, and no second one.
-            let reference = xml(&format!("{id}-{number}"));
+            // By it a call that is made again is the same invalidation, and no second one. Of what it asks for, so that no
+            // other call has it: that would be refused.
+            let reference = xml(&format!("{id}-{}", short(&items)));
             let body = format!(
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?><InvalidationBatch \
                  xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><CallerReference>{reference}\
@@ -184,6 +185,10 @@ impl Driver for CloudFront {
             self.signer.signed(call, now)
         });
         calls.collect()
+    }
+
+    fn knows_calls_again(&self) -> bool {
+        true
     }
 
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
@@ -220,8 +225,12 @@ impl Driver for CloudFront {
         Some(Account::of(&["cloudfront", self.api.as_str(), &self.signer.key_id]))
     }
 
-    fn probe(&self, now: SystemTime) -> Option<Call> {
+    fn probes(&self, now: SystemTime) -> Vec<Call> {
         let url = format!("{}?MaxItems=1", self.invalidations());
-        Some(self.signer.signed(call(Method::GET, &url, "", Vec::new()), now))
+        vec![self.signer.signed(call(Method::GET, &url, "", Vec::new()), now)]
+    }
+
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        shown_by_status(answer, &format!("distribution {}", self.distribution))
     }
 }

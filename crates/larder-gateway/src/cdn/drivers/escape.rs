@@ -37,6 +37,11 @@ pub(super) fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
 }
 
+/// Sixteen letters and digits that tell a text from others.
+pub(super) fn short(text: &str) -> String {
+    hex(&blake3::hash(text.as_bytes()).as_bytes()[..8])
+}
+
 /// In small letters.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;

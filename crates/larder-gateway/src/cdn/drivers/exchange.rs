@@ -7,10 +7,10 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use serde_json::Value;
 
 use super::credential::Wrong;
-use crate::cdn::driver::{Answer, Call, Said};
+use crate::cdn::driver::{Answer, Call, Said, Shown};
 
 /// Who asks to be left alone for longer has made a mistake.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 /// Of a vendor's own words no more is shown.
 const MOST_WORDS: usize = 200;
 
@@ -122,6 +122,17 @@ pub(super) fn unreadable(answer: &Answer) -> Said {
     Said::Later { after: None, why: format!("{}, and not readable", answer.head.status.as_u16()) }
 }
 
+/// What a probe's answer shows by its status alone. `what`: the name that was asked for, as `zone 023e`.
+pub(in crate::cdn) fn shown_by_status(answer: &Answer, what: &str) -> Shown {
+    let (status, why) = (answer.head.status, why(answer));
+    match status.as_u16() {
+        200..=299 => Shown::Good,
+        401 | 403 => Shown::WrongCredentials { why },
+        404 | 410 => Shown::UnknownName { what: what.to_owned(), why },
+        _ => Shown::Unclear { why },
+    }
+}
+
 pub(super) fn is_passing(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(
@@ -131,12 +142,17 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 }
 
 /// The status, and what the vendor says in the places where vendors say it.
-pub(in crate::cdn) fn why(answer: &Answer) -> String {
+pub(super) fn why(answer: &Answer) -> String {
     let status = answer.head.status.as_u16();
     match words(answer) {
         Some(words) => format!("{status}: {words}"),
         None => status.to_string(),
     }
+}
+
+/// A vendor's words as they may stand in a line.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(MOST_WORDS).collect()
 }
 
 fn words(answer: &Answer) -> Option<String> {
@@ -162,7 +178,6 @@ fn words(answer: &Answer) -> Option<String> {
             super::escape::element(text, "Message")?.to_owned()
         }
     };
-    let text: String =
-        text.chars().filter(|character| !character.is_control()).take(MOST_WORDS).collect();
+    let text = shown(&text);
     (!text.is_empty()).then_some(text)
 }

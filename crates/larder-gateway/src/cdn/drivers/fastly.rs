@@ -14,10 +14,14 @@ use serde_json::json;
 use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
-    exchange::{Api, With, call, failed, json, name, retry_after, unreadable, until, why},
+    exchange::{
+        Api, With, call, failed, json, name, retry_after, shown, shown_by_status, unreadable,
+        until, why,
+    },
     naming,
+    quota::by_reset,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 const KEY: HeaderName = HeaderName::from_static("fastly-key");
 /// Its presence is what counts: with any value, `0` among them, a purge is soft.
@@ -113,6 +117,13 @@ fn tag_of(wish: &Wish) -> Option<&str> {
     }
 }
 
+/// What a call names, in the order of its wishes.
+fn keys(call: &Call) -> Vec<String> {
+    let body: Option<serde_json::Value> = serde_json::from_slice(&call.body).ok();
+    let keys = body.and_then(|body| serde_json::from_value(body["surrogate_keys"].clone()).ok());
+    keys.unwrap_or_default()
+}
+
 impl Driver for Fastly {
     fn vendor(&self) -> &'static str {
         "fastly"
@@ -164,11 +175,7 @@ impl Driver for Fastly {
             return if is_done { Said::Done { id } } else { unreadable(answer) };
         }
         // A map from each key to the id of its purge.
-        let asked: Option<Vec<String>> =
-            serde_json::from_slice(&call.body).ok().and_then(|body: serde_json::Value| {
-                serde_json::from_value(body["surrogate_keys"].clone()).ok()
-            });
-        let keys = asked.unwrap_or_default();
+        let keys = keys(call);
         let id = keys.iter().find_map(|key| said[key].as_str()).map(str::to_owned);
         let missing =
             call.wishes.iter().zip(&keys).filter(|(_, key)| said.get(key.as_str()).is_none());
@@ -177,12 +184,57 @@ impl Driver for Fastly {
         if not.is_empty() { Said::Done { id } } else { Said::Partly { id, not } }
     }
 
+    fn ids(&self, call: &Call, answer: &Answer) -> Vec<(usize, String)> {
+        let Some(said) = json(answer) else { return Vec::new() };
+        let keys = keys(call);
+        let ids = call.wishes.iter().zip(&keys);
+        ids.filter_map(|(place, key)| Some((*place, said[key].as_str()?.to_owned()))).collect()
+    }
+
+    fn rest(&self, answer: &Answer, now: SystemTime) -> Option<Duration> {
+        by_reset(answer, "fastly-ratelimit-remaining", "fastly-ratelimit-reset", now)
+    }
+
     fn account(&self) -> Option<Account> {
         Some(Account::of(&["fastly", self.api.as_str(), self.token.reveal()]))
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
-        let url = format!("{}/tokens/self", self.api.as_str());
-        Some(call(Method::GET, &url, "", Vec::new()).with(KEY, self.token.field("")))
+    /// Whose token it is, which each may ask; and the service, which not every token that may purge it may read.
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
+        let Fastly { api, service, token } = self;
+        let asked = |path: &str| {
+            let url = format!("{}{path}", api.as_str());
+            call(Method::GET, &url, "", Vec::new()).with(KEY, token.field(""))
+        };
+        vec![asked("/tokens/self"), asked(&format!("/service/{service}"))]
+    }
+
+    fn shown(&self, nth: usize, answer: &Answer) -> Shown {
+        let service = format!("service {}", self.service);
+        let status = answer.head.status;
+        if nth == 1 {
+            return match status {
+                StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                    let unseen = format!("whether there is {service} it may not read");
+                    Shown::CredentialsAlone { unseen }
+                }
+                _ => shown_by_status(answer, &service),
+            };
+        }
+        if status != StatusCode::OK {
+            return shown_by_status(answer, "this token");
+        }
+        let Some(said) = json(answer) else { return Shown::Unclear { why: why(answer) } };
+        let scope = said["scope"].as_str().unwrap_or_default();
+        let may_purge = |scope: &str| matches!(scope, "global" | "purge_all" | "purge_select");
+        if !scope.is_empty() && !scope.split(' ').any(may_purge) {
+            return Shown::WrongCredentials { why: format!("it may not purge: {}", shown(scope)) };
+        }
+        let services = said["services"].as_array().map_or(&[][..], Vec::as_slice);
+        if !services.is_empty() && services.iter().all(|one| *one != *self.service) {
+            let why = "the token is for other services".to_owned();
+            return Shown::UnknownName { what: service, why };
+        }
+        Shown::Next
     }
 }

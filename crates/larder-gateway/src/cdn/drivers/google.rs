@@ -17,10 +17,13 @@ use super::{
     batch::{Room, batches},
     credential::{Renewed, Secrets, Wrong},
     escape::{percent, uuid},
-    exchange::{Api, With, call, failed, is_passing, json, name, retry_after, unreadable, why},
+    exchange::{
+        Api, With, call, failed, is_passing, json, name, retry_after, shown_by_status, unreadable,
+        why,
+    },
     naming,
 };
-use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 const MOST_TAGS: usize = 10;
 const LONGEST_TAG: usize = 120;
@@ -155,8 +158,8 @@ impl Driver for Google {
             Kind::Rule(_) | Kind::Everything => Room { most: usize::MAX, bytes: usize::MAX },
         };
         let url = format!("{}/urlMaps/{}/invalidateCache", self.global(), self.url_map);
-        let batches = batches(wishes, class, room).into_iter().enumerate();
-        let calls = batches.map(|(number, (kind, places))| {
+        let batches = batches(wishes, class, room).into_iter();
+        let calls = batches.map(|(kind, places)| {
             let body = match kind {
                 Kind::Tags => {
                     let tags = places.iter().filter_map(|&place| match &wishes[place].what {
@@ -168,12 +171,17 @@ impl Driver for Google {
                 Kind::Rule(place) => rule(&wishes[place]),
                 Kind::Everything => json!({ "path": "/*" }),
             };
-            // By it a call that is made again is the same, and no second one.
-            let request = uuid(&format!("{id} {number}"));
+            // By it a call that is made again is the same, and no second one. Of what it asks for, so that no other has it.
+            let body = body.to_string();
+            let request = uuid(&format!("{id} {body}"));
             let url = format!("{url}?requestId={request}");
-            self.authorized(call(Method::POST, &url, body.to_string(), places).json())
+            self.authorized(call(Method::POST, &url, body, places).json())
         });
         calls.collect()
+    }
+
+    fn knows_calls_again(&self) -> bool {
+        true
     }
 
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
@@ -215,8 +223,13 @@ impl Driver for Google {
         Some(Account::of(&["google", self.api.as_str(), &self.project]))
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
         let url = format!("{}/urlMaps/{}", self.global(), self.url_map);
-        Some(self.authorized(call(Method::GET, &url, "", Vec::new())))
+        vec![self.authorized(call(Method::GET, &url, "", Vec::new()))]
+    }
+
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        let Google { url_map, project, .. } = self;
+        shown_by_status(answer, &format!("URL map {url_map} of project {project}"))
     }
 }

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
-    exchange::{Api, With, call, failed, json as read, unreadable},
+    exchange::{Api, With, call, failed, json as read, shown_by_status, unreadable},
     naming,
 };
-use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
 
 /// Its bounds of one request.
 const MOST_NAMES: usize = 1000;
@@ -181,7 +181,11 @@ impl Driver for Larder {
         }
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
-        Some(self.asked(Method::GET, "/v1/stats", String::new(), Vec::new()))
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
+        vec![self.asked(Method::GET, "/v1/stats", String::new(), Vec::new())]
+    }
+
+    fn shown(&self, _nth: usize, answer: &Answer) -> Shown {
+        shown_by_status(answer, "an admin API of Larder at this address")
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each has a `Config`, the table of the configuration that names its account, and a driver made of it that puts wishes
 //! into requests and reads answers. What they have in common: `credential` (secrets, never shown), `naming` (what a wish
-//! names), `batch` (what goes into one call), `exchange` (requests and answers), `escape`; `sigv4` and `edgegrid` sign, both
-//! with a `stamp`.
+//! names), `batch` (what goes into one call), `exchange` (requests and answers), `quota` (how many calls are left), `escape`;
+//! `sigv4` and `edgegrid` sign, both with a `stamp`.
 
 mod batch;
 mod credential;
@@ -11,6 +11,7 @@ mod edgegrid;
 mod escape;
 mod exchange;
 mod naming;
+mod quota;
 mod sigv4;
 mod stamp;
 
@@ -26,4 +27,4 @@ pub mod template;
 pub mod varnish;
 
 pub use self::credential::{OfProcess, Renewed, Secret, Secrets, Wrong};
-pub(super) use self::exchange::why;
+pub(super) use self::{exchange::shown_by_status, quota::by_standard};

@@ -132,7 +132,7 @@ impl Driver for Nginx {
     }
 
     /// It has none that changes nothing.
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
-        None
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
+        Vec::new()
     }
 }

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
-    escape::percent,
+    escape::{percent, short},
     exchange::{With, call, failed},
     naming,
 };
@@ -50,7 +50,7 @@ pub struct Config {
 }
 
 /// One request. In its url, its headers and its body {items} stands for what is to go, {mode} for soft or hard, {id} for
-/// the purge; in headers {secret} as well.
+/// the name of the request, by which one that is made again is known; in headers {secret} as well.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -260,7 +260,7 @@ fn filled(template: &str, values: &[(&str, &str)]) -> String {
     out + rest
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Tag,
     Url,
@@ -280,6 +280,11 @@ fn item(wish: &Wish) -> (Kind, String) {
 }
 
 impl Template {
+    fn requests(&self) -> impl Iterator<Item = &Request> {
+        let Config { tag, url, prefix, host, everything, .. } = &self.config;
+        [tag, url, prefix, host, everything].into_iter().flatten()
+    }
+
     fn request(&self, kind: Kind) -> Option<&Request> {
         let Config { tag, url, prefix, host, everything, .. } = &self.config;
         let table = match kind {
@@ -381,9 +386,19 @@ impl Driver for Template {
                     .filter_map(|&place| widened[place].as_ref().map(|wish| item(wish).1))
                     .collect(),
             };
-            Some(request.made(&items, self.secret.as_ref(), (id, mode), places))
+            // No two calls have the same: who takes it for the name of a request would do the first of them alone.
+            let id = format!("{id}-{}", short(&format!("{kind:?} {items:?}")));
+            Some(request.made(&items, self.secret.as_ref(), (&id, mode), places))
         });
         calls.collect()
+    }
+
+    /// Where a request carries {id}.
+    fn knows_calls_again(&self) -> bool {
+        self.requests().any(|request| {
+            let mut texts = request.headers.values().chain([&request.url, &request.body]);
+            texts.any(|text| text.contains("{id}"))
+        })
     }
 
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
@@ -403,7 +418,7 @@ impl Driver for Template {
         }
     }
 
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
-        None
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
+        Vec::new()
     }
 }

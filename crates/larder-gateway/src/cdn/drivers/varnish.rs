@@ -194,9 +194,9 @@ impl Driver for Varnish {
     }
 
     /// A tag that nothing has.
-    fn probe(&self, _now: SystemTime) -> Option<Call> {
+    fn probes(&self, _now: SystemTime) -> Vec<Call> {
         let tag = HeaderValue::from_static("larder-probe");
         let call = self.asked("PURGE", self.api.host(), "/", Vec::new());
-        self.has_xkey.then(|| call.with(XKEY_SOFTPURGE, tag))
+        self.has_xkey.then(|| call.with(XKEY_SOFTPURGE, tag)).into_iter().collect()
     }
 }

@@ -1,0 +1,103 @@
+//! Hidden: a vendor's words without what proves who asks. Some say a credential back that they do not take, and their words
+//! stand in receipts and logs.
+
+use super::driver::{Call, Said, Shown};
+
+/// Shorter pieces are no secrets, but words.
+const LEAST: usize = 6;
+const INSTEAD: &str = "…";
+
+/// What it has said, without what its call proved itself by.
+pub(super) fn said(call: &Call, said: Said) -> Said {
+    let hide = |text: String| without(call, text);
+    match said {
+        Said::Partly { id, not } => {
+            let not = not.into_iter().map(|(wish, why)| (wish, hide(why))).collect();
+            Said::Partly { id, not }
+        }
+        Said::Later { after, why } => Said::Later { after, why: hide(why) },
+        Said::Refused { why } => Said::Refused { why: hide(why) },
+        said @ (Said::Done { .. } | Said::Working { .. }) => said,
+    }
+}
+
+/// The same of a probe.
+pub(super) fn shown(call: &Call, shown: Shown) -> Shown {
+    let hide = |text: String| without(call, text);
+    match shown {
+        Shown::WrongCredentials { why } => Shown::WrongCredentials { why: hide(why) },
+        Shown::UnknownName { what, why } => Shown::UnknownName { what, why: hide(why) },
+        Shown::Unclear { why } => Shown::Unclear { why: hide(why) },
+        shown @ (Shown::Good | Shown::Next | Shown::CredentialsAlone { .. }) => shown,
+    }
+}
+
+/// What a call proves itself by stands in fields that are marked so: whole, and in pieces, as `Bearer token` and
+/// `client_token=…;access_token=…` have them.
+fn without(call: &Call, mut text: String) -> String {
+    let values = call.head.headers.values().filter(|value| value.is_sensitive());
+    for value in values.filter_map(|value| value.to_str().ok()) {
+        let (_, behind_scheme) = value.split_once(' ').unwrap_or(("", value));
+        let pieces = behind_scheme.split([' ', ';', ',']);
+        let named = pieces.clone().filter_map(|piece| Some(piece.split_once('=')?.1));
+        let pieces = [value, behind_scheme].into_iter().chain(pieces).chain(named);
+        for piece in pieces.clone().filter(|piece| piece.len() >= LEAST) {
+            text = text.replace(piece, INSTEAD);
+        }
+        // Of a vendor's words the end is cut off.
+        for piece in pieces {
+            text = without_beginning(text, piece);
+        }
+    }
+    text
+}
+
+/// Without what the words end with of a secret that was cut off there.
+fn without_beginning(mut text: String, secret: &str) -> String {
+    let cut = secret.char_indices().map(|(at, _)| &secret[..at]).rev();
+    if let Some(beginning) =
+        cut.filter(|piece| piece.len() >= LEAST).find(|piece| text.ends_with(*piece))
+    {
+        text.truncate(text.len() - beginning.len());
+        text.push_str(INSTEAD);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn call(value: &'static str) -> Call {
+        let mut request = http::Request::post("https://api.example.com/").body(()).unwrap();
+        let mut value = HeaderValue::from_static(value);
+        value.set_sensitive(true);
+        request.headers_mut().insert("authorization", value);
+        request.headers_mut().insert("accept", HeaderValue::from_static("application/json"));
+        let (head, ()) = request.into_parts();
+        Call { head, body: bytes::Bytes::new(), wishes: Vec::new() }
+    }
+
+    #[test]
+    fn what_a_vendor_says_back_of_a_credential_is_taken_out() {
+        let bearer = "Bearer s3cret-token==";
+        let grid =
+            "EG1-HMAC-SHA256 client_token=akab-client;access_token=akab-access;signature=c2ln";
+        for (value, words, expected) in [
+            (bearer, "401: no such token: s3cret-token==", "401: no such token: …"),
+            (bearer, "401: Bearer token is wrong", "401: Bearer token is wrong"),
+            (bearer, "401: you sent Bearer s3cret-token==.", "401: you sent …."),
+            (bearer, "401: you sent s3cret-to", "401: you sent …"),
+            (bearer, "404: no json in application/json", "404: no json in application/json"),
+            (grid, "401: no client akab-client", "401: no client …"),
+            (grid, "401: akab-access, akab-client", "401: …, …"),
+            (grid, "401: no access_token akab-acc", "401: no access_token …"),
+            ("plain-key", "401: plain-key", "401: …"),
+            ("key", "401: no key", "401: no key"),
+        ] {
+            assert_eq!(without(&call(value), words.to_owned()), expected, "{value}");
+        }
+    }
+}
