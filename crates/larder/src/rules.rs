@@ -28,6 +28,10 @@ pub(crate) enum Rule {
     EndedLogsAreIgnored,
     /// Own purges that the tier has not acknowledged are judged by.
     OutboxJudges,
+    /// A purge that could not be sent is sent again until the tier has it.
+    FailedPurgesAreSentAgain,
+    /// A purge is folded into another only where that was not sent: what was may be in the log, before what is named now.
+    OnlyTheUnsentIsFoldedInto,
     /// What is written carries the position at which its fetch began.
     WrittenWithTheFenceOfItsFetch,
     /// What was found below is judged again once purges reach its flight.
@@ -68,7 +72,7 @@ mod switch {
     pub(crate) struct Off(());
 
     impl Rule {
-        pub(crate) const ALL: [Rule; 16] = [
+        pub(crate) const ALL: [Rule; 18] = [
             Rule::TrustIsComparedAtHits,
             Rule::TrustLastsFromSending,
             Rule::NothingIsKeptBeforeTheFirstRenewal,
@@ -80,6 +84,8 @@ mod switch {
             Rule::AnotherLogPurgesMemory,
             Rule::EndedLogsAreIgnored,
             Rule::OutboxJudges,
+            Rule::FailedPurgesAreSentAgain,
+            Rule::OnlyTheUnsentIsFoldedInto,
             Rule::WrittenWithTheFenceOfItsFetch,
             Rule::FoundIsJudgedWithinReach,
             Rule::HoldsWaitsForAll,

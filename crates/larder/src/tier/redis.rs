@@ -27,6 +27,7 @@ mod log;
 mod names;
 mod readers;
 mod record;
+mod refusal;
 mod script;
 mod seen;
 mod time;
@@ -115,6 +116,13 @@ impl Redis {
     /// now, those who have read them know them.
     pub fn unreplicated(&self) -> u64 {
         self.0.control.unreplicated()
+    }
+
+    /// What its servers have said in place of answers, and how often: `loading`, `read_only`, `master_down`, `unblocked`,
+    /// `full`, `no_replicas`, `not_on_disk`, `busy`, `cluster_down`, `moving`, `no_script`, `forbidden`, `wrong_type`, `other`;
+    /// each of them, also those that were never said.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.lines.refusals().counts()
     }
 
     /// The same, with more to say.

@@ -65,6 +65,7 @@ impl Shared {
         let is_single = |replicas| self.control.seen().is_single(replicas, Instant::now());
         let replicas = self.control.seen().figures().replicas;
         if is_single(replicas) {
+            self.control.seen().doubts(None);
             return Ok(SINGLE);
         }
         let mut last = self.control.copies.lock().await;
@@ -89,6 +90,7 @@ impl Shared {
             self.control.unreplicated.fetch_add(1, Ordering::Relaxed);
         }
         let doubt = self.doubt(&mut link, &header, &mut last).await;
+        self.control.seen().doubts(doubt);
         let copies = Copies { replication, doubt };
         last.told = Some(Told { position, copies, asked });
         Ok(copies)
