@@ -42,6 +42,21 @@ pub(crate) enum Rule {
     LapsesWithTimeOnly,
     /// Among all processes one fetches.
     OneHasTheLease,
+    // What follows no simulation can turn off, whose tier lies in the same process: tests beside the code do.
+    /// What no replica is known to have stays in the outbox's file.
+    TheUnreplicatedStaysOnDisk,
+    /// A replica says whether it has a purge.
+    #[cfg(feature = "redis")]
+    ReplicasAreAsked,
+    /// No purge is said to hold while others may not have heard of a server that has changed.
+    #[cfg(feature = "redis")]
+    ReceiptsWaitAfterAChange,
+    /// Bytes are read only where they are what was written there.
+    #[cfg(feature = "redis")]
+    BytesAreChecked,
+    /// What a server says of the time is as old as the question: the way of the answer makes records older, never younger.
+    #[cfg(feature = "redis")]
+    TheWayMakesOlder,
 }
 
 impl Rule {
@@ -72,6 +87,7 @@ mod switch {
     pub(crate) struct Off(());
 
     impl Rule {
+        /// Those that a simulation can turn off.
         pub(crate) const ALL: [Rule; 18] = [
             Rule::TrustIsComparedAtHits,
             Rule::TrustLastsFromSending,

@@ -31,6 +31,8 @@ mod refusal;
 mod script;
 mod seen;
 mod time;
+#[cfg(all(test, not(shuttle)))]
+mod without_rules;
 pub mod worklist;
 
 use std::{fmt, sync::Arc, time::Duration};

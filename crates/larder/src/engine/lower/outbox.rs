@@ -91,6 +91,8 @@ struct Unconfirmed {
 struct Outstanding {
     /// Its number here, and in the file.
     number: u64,
+    /// The lowest number of those that it stands for.
+    first: u64,
     purge: LowerPurge,
     /// Since then what it names is stale, if it is soft.
     at: Moment,
@@ -175,7 +177,8 @@ impl Outbox {
         self.restored.insert(purge.id, number);
         self.sent += 1;
         let (is_ready, is_sent, within, tell) = (true, true, None, Vec::new());
-        let outstanding = Outstanding { number, purge, at, is_ready, is_sent, within, tell };
+        let first = number;
+        let outstanding = Outstanding { number, first, purge, at, is_ready, is_sent, within, tell };
         self.outstanding.push_back(outstanding);
     }
 
@@ -264,6 +267,7 @@ impl Outbox {
         if let Some(place) = self.naming_the_same(&scopes) {
             let soft = self.take(place);
             let number = self.add(scopes, mode, cause, soft.at.min(at), soft.tell);
+            self.stands_for(number, soft.first);
             self.replaced(&[soft.number]);
             return self.entered(number, Entry::Folded);
         }
@@ -376,10 +380,18 @@ impl Outbox {
         if let Some(file) = &self.file {
             file.add(number, kept::encode(&purge, SystemTime::now()));
         }
-        let (is_ready, is_sent) = (false, false);
-        let outstanding = Outstanding { number, purge, at, is_ready, is_sent, within, tell };
+        let (first, is_ready, is_sent) = (number, false, false);
+        let outstanding = Outstanding { number, first, purge, at, is_ready, is_sent, within, tell };
         self.outstanding.push_back(outstanding);
         number
+    }
+
+    /// The one with this number, which is one of the last, stands for all from this one on.
+    fn stands_for(&mut self, number: u64, first: u64) {
+        let mut last = self.outstanding.iter_mut().rev();
+        if let Some(outstanding) = last.find(|it| it.number == number) {
+            outstanding.first = outstanding.first.min(first);
+        }
     }
 
     /// Others stand for these, and are in the file.
@@ -392,6 +404,11 @@ impl Outbox {
     /// Takes one out.
     fn take(&mut self, place: usize) -> Outstanding {
         let outstanding = self.outstanding.remove(place).expect("it stands there");
+        self.is_out(&outstanding);
+        outstanding
+    }
+
+    fn is_out(&mut self, outstanding: &Outstanding) {
         let bytes = bytes_of(&outstanding.purge.scopes);
         self.bytes -= bytes;
         self.sent -= usize::from(outstanding.is_sent);
@@ -399,11 +416,6 @@ impl Outbox {
             self.by_readers -= 1;
             self.by_readers_bytes -= bytes;
         }
-        self.forget_scopes(&outstanding);
-        outstanding
-    }
-
-    fn forget_scopes(&mut self, outstanding: &Outstanding) {
         let hash = self.hasher.hash_one(&*outstanding.purge.scopes);
         if self.by_scopes.get(&hash) == Some(&outstanding.number) {
             self.by_scopes.remove(&hash);
@@ -413,13 +425,16 @@ impl Outbox {
     /// Of what readers have caused, and was not sent, a few are left, which name all of it, and what is `within` this.
     /// They are sent though the last of them may not be done in memory yet, as what stands for everything is.
     fn widen(&mut self, within: Option<&str>, at: Moment) {
-        let of_readers: Vec<usize> = (0..self.outstanding.len())
-            .filter(|place| self.outstanding[*place].is_of_readers())
-            .collect();
-        if of_readers.is_empty() && within.is_none() {
+        if self.by_readers == 0 && within.is_none() {
             return;
         }
-        let taken: Vec<_> = of_readers.into_iter().rev().map(|place| self.take(place)).collect();
+        // In one pass: there may be thousands of either kind.
+        let all = std::mem::take(&mut self.outstanding);
+        let (taken, left) = all.into_iter().partition(Outstanding::is_of_readers);
+        let taken: Vec<Outstanding> = taken;
+        let left: Vec<_> = left;
+        self.outstanding = left.into();
+        taken.iter().for_each(|outstanding| self.is_out(outstanding));
         let at = taken.iter().map(|it| it.at).fold(at, Moment::min);
         let paths = taken.iter().filter_map(|it| it.within.as_deref()).chain(within);
         let most = (self.max / 4).clamp(1, MAX_WIDENED);
@@ -440,6 +455,8 @@ impl Outbox {
             let nth = prefixes.iter().position(|prefix| path.starts_with(&**prefix)).unwrap_or(0);
             // They are the last.
             let place = self.outstanding.len() - prefixes.len() + nth;
+            let first = &mut self.outstanding[place].first;
+            *first = outstanding.first.min(*first);
             // Only those who still wait: while the tier is away, this goes on and on.
             let told = outstanding.tell.into_iter().filter(|teller| teller.receiver_count() > 0);
             self.outstanding[place].tell.extend(told);
@@ -456,6 +473,7 @@ impl Outbox {
     /// in memory yet. That is so for order's sake, and nothing hangs on it: what is acknowledged is still judged by.
     fn all_in_one(&mut self, at: Moment) -> u64 {
         let replaced: Vec<_> = self.outstanding.iter().map(|it| it.number).collect();
+        let first = self.outstanding.iter().map(|it| it.first).min();
         // Only those who still wait: while the tier is away, this goes on and on.
         let tell = self.outstanding.drain(..).flat_map(|outstanding| outstanding.tell);
         let tell = tell.filter(|teller| teller.receiver_count() > 0).collect();
@@ -463,6 +481,7 @@ impl Outbox {
         self.by_scopes.clear();
         let number = self.add(vec![Scope::Everything], Mode::Hard, Cause::Asked, at, tell);
         self.outstanding[0].is_ready = true;
+        first.into_iter().for_each(|first| self.stands_for(number, first));
         self.wide = vec![number];
         self.replaced(&replaced);
         number
@@ -488,9 +507,9 @@ impl Outbox {
         self.last
     }
 
-    /// Whether all up to this one have been acknowledged.
+    /// Whether all up to this one have been acknowledged, or what has taken their place.
     pub(super) fn has_sent(&self, number: u64) -> bool {
-        self.outstanding.front().is_none_or(|oldest| oldest.number > number)
+        self.outstanding.iter().all(|it| it.first > number)
     }
 
     /// Whether there is something to send.
@@ -534,9 +553,12 @@ impl Outbox {
             if let Some(outstanding) = self.place(*id).map(|place| self.take(place)) {
                 let (number, bytes) = (outstanding.number, bytes_of(&outstanding.purge.scopes));
                 outstanding.tell(&Progress::Acknowledged(position));
-                if self.file.is_some() {
+                let Some(file) = &self.file else { continue };
+                if Rule::TheUnreplicatedStaysOnDisk.holds() {
                     self.unconfirmed_bytes += bytes;
                     self.unconfirmed.push_back(Unconfirmed { number, position, bytes });
+                } else {
+                    file.done(&[number]);
                 }
             }
         }
@@ -692,6 +714,30 @@ mod tests {
         assert!(!outbox.unconfirmed.is_empty());
         outbox.confirmed(Position { generation: 1, number: 100 });
         assert_eq!((outbox.unconfirmed.len(), outbox.unconfirmed_bytes), (0, 0));
+    }
+
+    /// How many purges a process leaves whose tier has all, and perhaps no replica of it.
+    fn left_that_no_replica_has() -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || OutboxFile::open(folder.path().join("outbox")).unwrap();
+        let mut outbox = Outbox::new(1000, 1, Some(open()), Moment::FIRST);
+        for number in 1..=3 {
+            let id = outbox.enter_asked(key(&format!("{number}")), Mode::Hard).id;
+            outbox.ready(id);
+            let ids: Vec<_> = outbox.batch().iter().map(|purge| purge.id).collect();
+            outbox.acknowledged(&ids, Position { generation: 1, number });
+        }
+        // A replica has said so of the first.
+        outbox.confirmed(Position { generation: 1, number: 1 });
+        drop(outbox);
+        open().left()
+    }
+
+    #[test]
+    fn what_no_replica_has_outlives_the_process_by_its_rule() {
+        assert_eq!(left_that_no_replica_has(), 2);
+        let _off = Rule::TheUnreplicatedStaysOnDisk.turn_off();
+        assert_eq!(left_that_no_replica_has(), 0);
     }
 
     #[test]
@@ -903,6 +949,32 @@ mod tests {
         }
         assert_eq!((entries["Everything"], entries["New"], entries["Folded"]), (1, 512, 9487));
         assert_eq!(outbox.len(), 1);
+    }
+
+    #[test]
+    fn all_have_been_sent_only_when_what_took_their_place_has() {
+        type Replace = fn(&mut Outbox);
+        let hard: Replace = |outbox| _ = outbox.enter_asked(key("https://h/0"), Mode::Hard);
+        let widened: Replace = |outbox| {
+            (0..50).for_each(|n| _ = of_reader(outbox, &format!("https://h/{n}")));
+            assert_eq!(outbox.by_readers, 1);
+        };
+        let everything: Replace = |outbox| {
+            (0..200).for_each(|n| _ = outbox.enter_asked(key(&n.to_string()), Mode::Hard));
+        };
+        for (nth, replace) in [hard, widened, everything].into_iter().enumerate() {
+            let mut outbox = Outbox::new(60, 1, None, Moment::FIRST);
+            let cause = Cause::Reader { within: "https://h/0" };
+            outbox.enter(key("https://h/0"), Mode::Soft, cause, Moment::FIRST);
+            let last = outbox.last();
+            replace(&mut outbox);
+            assert!(outbox.last() > last && !outbox.has_sent(last), "{nth}");
+            let numbers: Vec<_> = outbox.outstanding.iter().map(|it| it.number).collect();
+            assert!(numbers.is_sorted() && numbers[0] > last, "{nth}: it has another number");
+            outbox.outstanding.iter_mut().for_each(|it| it.is_ready = true);
+            acknowledge_all(&mut outbox);
+            assert!(outbox.has_sent(last), "{nth}");
+        }
     }
 
     #[test]

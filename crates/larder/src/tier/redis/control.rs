@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     jitter::jittered,
+    rules::Rule,
     sync,
     tier::lower::{
         Folded, Forget, Forgotten, Holds, Logged, LowerError, LowerPurge, Position, Reader, Tail,
@@ -318,7 +319,10 @@ impl Shared {
             let is_over = began.elapsed() >= most;
             match looked {
                 // Who has not registered with a server that has changed may serve what is older for so long.
-                Ok(table) if table.changed_ago < self.control.settle_after_change() => {
+                Ok(table)
+                    if table.changed_ago < self.control.settle_after_change()
+                        && Rule::ReceiptsWaitAfterAChange.holds() =>
+                {
                     if is_over {
                         return Err(LowerError::Reconciling);
                     }
