@@ -718,8 +718,8 @@ mod tests {
 
     /// How many purges a process leaves whose tier has all, and perhaps no replica of it.
     fn left_that_no_replica_has() -> usize {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || OutboxFile::open(folder.path().join("outbox")).unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = || OutboxFile::open(folder.path().join("outbox")).expect("a file of its own");
         let mut outbox = Outbox::new(1000, 1, Some(open()), Moment::FIRST);
         for number in 1..=3 {
             let id = outbox.enter_asked(key(&format!("{number}")), Mode::Hard).id;

@@ -126,7 +126,7 @@ mod tests {
                 let time = ServerTime::default();
                 time.note_at(here, here + millis(there + back), server_at(*there));
                 let now = there + back + 1000;
-                let age = time.latest_at(here + millis(now)).unwrap() - server_at(0);
+                let age = time.latest_at(here + millis(now)).expect("it was told") - server_at(0);
                 age < millis(now)
             })
             .count()
