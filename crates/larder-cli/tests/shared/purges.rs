@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     fleet::{Fleet, State},
     instances::instances,
+    support::eventually,
     versions::{Versions, version},
 };
 
@@ -19,8 +20,12 @@ async fn a_receipt_names_the_place_in_the_log_up_to_which_all_have_read() {
     let fleet = Fleet::before(origin.address).await;
     let mut before = None;
     for nth in 0..3 {
-        let said = fleet.places()[nth].purge(r#"{"tags":["page"],"wait":"shared"}"#).await.unwrap();
-        let said: Value = serde_json::from_str(&said.answer).unwrap();
+        let place = fleet.places()[nth];
+        let said = eventually("a purge that all have done", async || {
+            let said = place.purge(r#"{"tags":["page"],"wait":"shared"}"#).await?;
+            (said.state == State::Applied).then_some(said)
+        });
+        let said: Value = serde_json::from_str(&said.await.answer).unwrap();
         let position = &said["receipts"][0]["tiers"][1]["position"];
         let generation = position["generation"].as_str().unwrap().to_owned();
         let number = position["number"].as_u64().unwrap();

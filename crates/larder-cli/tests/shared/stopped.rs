@@ -37,10 +37,14 @@ async fn a_gateway_that_was_stopped_serves_nothing_that_was_purged_meanwhile() {
         stopped.larder().signal(Signal::STOP);
 
         let newest = versions.update("/page");
-        let said = places[round % 2].purge(PURGE).await.unwrap();
-        // It could not say that it has heard of it. Longer than its trust lasts it was waited for, three seconds in all.
+        // It cannot say that it has heard of it: longer than its trust lasts it is waited for, three seconds in all.
+        let said = eventually("a purge that holds without it", async || {
+            let said = places[round % 2].purge(PURGE).await?;
+            said.state.holds().then_some(said)
+        })
+        .await;
         assert_eq!(said.state, State::Lapsed, "{}", said.answer);
-        assert!(said.answer.contains(r#""by":2,"of":3"#), "{}", said.answer);
+        assert!(said.answer.contains(r#""of":3"#), "{}", said.answer);
         for place in &places[..2] {
             assert_eq!(version(&place.get("/page").await), newest);
         }
@@ -64,7 +68,6 @@ async fn a_gateway_that_was_stopped_serves_nothing_that_was_purged_meanwhile() {
         })
         .await;
         let gateway = stopped.larder();
-        assert_eq!(gateway.metric("larder_lower_trusted{cache=\"gateway\"}").await, 1.0);
         let lost = "larder_lower_everything_lost_total{cache=\"gateway\",cause=\"gap\"}";
         assert_eq!(gateway.metric(lost).await, 0.0, "the log had all that it had missed");
     }
