@@ -181,6 +181,20 @@ const COUNTERS: &[Count] = &[
     ("lower_purges_learnt", "Purges of other processes, read below", None, "", |stats| {
         vec![("", stats.lower.purges_learnt as f64)]
     }),
+    (
+        "lower_purges_folded",
+        "Purges that became one with another that waited and names as much",
+        None,
+        "",
+        |stats| vec![("", stats.lower.purges_folded as f64)],
+    ),
+    (
+        "lower_purges_widened",
+        "How often too many purges that readers caused became a few of all below their paths",
+        None,
+        "",
+        |stats| vec![("", stats.lower.purges_widened as f64)],
+    ),
     ("lower_everything_lost", "How often all had to go for its sake", None, "cause", |stats| {
         let lower = &stats.lower;
         vec![("gap", lower.gaps as f64), ("overflow", lower.overflows as f64)]
@@ -242,6 +256,20 @@ const GAUGES: &[Count] = &[
         Some(Unit::Seconds),
         "",
         |stats| vec![("", stats.lower.log_behind_for.as_secs_f64())],
+    ),
+    (
+        "lower_in_doubt",
+        "Whether the tier below may lose what it has acknowledged, or is finding out what it lost",
+        None,
+        "cause",
+        |stats| {
+            let lower = &stats.lower;
+            let is_so = |is_so| f64::from(u8::from(is_so));
+            vec![
+                ("min_replicas_to_write", is_so(lower.doubt.is_some())),
+                ("reconciling", is_so(lower.is_reconciling)),
+            ]
+        },
     ),
     ("lower_outbox", "The names in purges that wait", Some(Unit::Bytes), "", |stats| {
         vec![("", stats.lower.outbox_bytes as f64)]

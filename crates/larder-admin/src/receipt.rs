@@ -1,6 +1,6 @@
 //! Receipt: what has been done about a purge, as it is told in JSON.
 
-use larder::{Doubt, Receipt, Replication, Tier, TierReceipt, TierState};
+use larder::{Doubt, Receipt, Replication, Tier, TierReceipt, TierState, lower::Position};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -34,6 +34,9 @@ pub(crate) struct TierView {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Where it is in the log of a shared tier that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<PositionView>,
     /// Whether a replica of its server has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replication: Option<&'static str>,
@@ -43,6 +46,22 @@ pub(crate) struct TierView {
     /// Whether what is not sent yet is on disk here.
     #[serde(skip_serializing_if = "Option::is_none")]
     outbox: Option<String>,
+}
+
+/// A place in the log of purges that gateways share: whoever has done all up to there has done the purge.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct PositionView {
+    /// Which log: 32 hexadecimal digits. After a loss of its end it goes on, or another one begins.
+    generation: String,
+    /// The number there of this purge, or of the last that was sent with it.
+    number: u64,
+}
+
+impl PositionView {
+    fn of(position: Position) -> Self {
+        let Position { generation, number } = position;
+        PositionView { generation: format!("{generation:032x}"), number }
+    }
 }
 
 impl ReceiptView {
@@ -63,6 +82,7 @@ impl TierView {
     pub(crate) fn of(receipt: &TierReceipt) -> Self {
         TierView {
             what: receipt.scope.as_ref().map(ToString::to_string),
+            position: receipt.position.map(PositionView::of),
             replication: receipt.replication.map(Replication::as_str),
             server: receipt.doubt.map(Doubt::as_str),
             outbox: receipt.outbox.as_ref().map(ToString::to_string),
@@ -80,6 +100,7 @@ impl TierView {
             of: None,
             missing: Vec::new(),
             reason: None,
+            position: None,
             replication: None,
             server: None,
             outbox: None,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State};
-use larder::LowerStats;
+use larder::{Doubt, LowerStats};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -94,6 +94,8 @@ struct LowerSample {
     purges_learnt: u64,
     gaps: u64,
     overflows: u64,
+    purges_folded: u64,
+    purges_widened: u64,
     renewals: u64,
     is_trusted: bool,
     log_position: u64,
@@ -108,6 +110,9 @@ struct LowerSample {
     readers: u64,
     readers_alive: u64,
     replicas: u64,
+    /// Why its server may lose what it has acknowledged, as it was when that was last asked: with a purge.
+    doubt: Option<&'static str>,
+    is_reconciling: bool,
 }
 
 impl From<LowerStats> for LowerSample {
@@ -126,6 +131,8 @@ impl From<LowerStats> for LowerSample {
             purges_learnt: stats.purges_learnt,
             gaps: stats.gaps,
             overflows: stats.overflows,
+            purges_folded: stats.purges_folded,
+            purges_widened: stats.purges_widened,
             renewals: stats.renewals,
             is_trusted: stats.is_trusted,
             log_position: stats.log_position,
@@ -140,6 +147,8 @@ impl From<LowerStats> for LowerSample {
             readers: stats.readers,
             readers_alive: stats.readers_alive,
             replicas: stats.replicas,
+            doubt: stats.doubt.map(Doubt::as_str),
+            is_reconciling: stats.is_reconciling,
         }
     }
 }

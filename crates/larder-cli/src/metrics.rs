@@ -346,12 +346,20 @@ pub(crate) struct SharedFigures(pub(crate) Redis);
 
 impl Figures for SharedFigures {
     fn families(&self) -> Vec<Family> {
-        vec![counter(
-            "shared_unreplicated",
-            "How often purges were not acknowledged by a replica of the shared tier's server in time",
-            "",
-            vec![("", self.0.unreplicated())],
-        )]
+        vec![
+            counter(
+                "shared_unreplicated",
+                "How often purges were not acknowledged by a replica of the shared tier's server in time",
+                "",
+                vec![("", self.0.unreplicated())],
+            ),
+            counter(
+                "shared_refusals",
+                "What servers of the shared tier said in place of answers",
+                "answer",
+                self.0.refusals().collect(),
+            ),
+        ]
     }
 }
 

@@ -173,6 +173,7 @@ pub mod http;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 #[doc(hidden)]
+mod jitter;
 pub mod journal;
 mod key;
 pub mod listing;

@@ -13,7 +13,7 @@ pub use self::{
     follow::{MadePurge, PurgeFollower},
     glob::{Glob, GlobError},
 };
-use crate::key::CacheKey;
+use crate::{key::CacheKey, tier::lower::Position};
 
 /// A position in the log of purges: the number of the last that a fetch, or a reader, knows of.
 pub(crate) type Fence = u64;
@@ -54,7 +54,7 @@ pub struct Asked {
 }
 
 /// What a purge names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
     /// The entry under this key.
@@ -175,6 +175,10 @@ pub struct TierReceipt {
     /// What is purged there, where that is more than [was named](Receipt::scope): a [pattern](Scope::Glob) is the prefix
     /// up to its first star in tiers below memory, and so in all that share them.
     pub scope: Option<Scope>,
+    /// Of a tier that has acknowledged it: where it is in that tier's log. Whoever has done all up to there has done it. Of
+    /// purges that were sent in one call this is the last one's place, so its own number may be lower. After the tier has lost
+    /// something, another log (another [generation](Position::generation)) says nothing of it.
+    pub position: Option<Position>,
     /// Of a tier that has acknowledged it: whether a replica has it. `None` where nobody has asked, or been told.
     pub replication: Option<Replication>,
     /// Of a tier that has acknowledged it, and may yet lose it: why.
@@ -234,7 +238,15 @@ impl Scope {
 impl TierReceipt {
     /// One of which there is no more to say.
     pub(crate) fn of(tier: Tier, state: TierState) -> Self {
-        TierReceipt { tier, state, scope: None, replication: None, doubt: None, outbox: None }
+        TierReceipt {
+            tier,
+            state,
+            scope: None,
+            position: None,
+            replication: None,
+            doubt: None,
+            outbox: None,
+        }
     }
 }
 
@@ -271,7 +283,8 @@ impl fmt::Display for OnDisk {
 /// `shared applied by 3 of 3 (unreplicated)`.
 impl fmt::Display for TierReceipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TierReceipt { tier, state, scope, replication, doubt, outbox } = self;
+        // Its position is for programs.
+        let TierReceipt { tier, state, scope, position: _, replication, doubt, outbox } = self;
         write!(f, "{tier} {state}")?;
         let notes = [
             scope.as_ref().map(|scope| format!("there {scope}")),

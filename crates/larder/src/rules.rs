@@ -28,6 +28,10 @@ pub(crate) enum Rule {
     EndedLogsAreIgnored,
     /// Own purges that the tier has not acknowledged are judged by.
     OutboxJudges,
+    /// A purge that could not be sent is sent again until the tier has it.
+    FailedPurgesAreSentAgain,
+    /// A purge is folded into another only where that was not sent: what was may be in the log, before what is named now.
+    OnlyTheUnsentIsFoldedInto,
     /// What is written carries the position at which its fetch began.
     WrittenWithTheFenceOfItsFetch,
     /// What was found below is judged again once purges reach its flight.
@@ -38,6 +42,21 @@ pub(crate) enum Rule {
     LapsesWithTimeOnly,
     /// Among all processes one fetches.
     OneHasTheLease,
+    // What follows no simulation can turn off, whose tier lies in the same process: tests beside the code do.
+    /// What no replica is known to have stays in the outbox's file.
+    TheUnreplicatedStaysOnDisk,
+    /// A replica says whether it has a purge.
+    #[cfg(feature = "redis")]
+    ReplicasAreAsked,
+    /// No purge is said to hold while others may not have heard of a server that has changed.
+    #[cfg(feature = "redis")]
+    ReceiptsWaitAfterAChange,
+    /// Bytes are read only where they are what was written there.
+    #[cfg(feature = "redis")]
+    BytesAreChecked,
+    /// What a server says of the time is as old as the question: the way of the answer makes records older, never younger.
+    #[cfg(feature = "redis")]
+    TheWayMakesOlder,
 }
 
 impl Rule {
@@ -68,7 +87,8 @@ mod switch {
     pub(crate) struct Off(());
 
     impl Rule {
-        pub(crate) const ALL: [Rule; 16] = [
+        /// Those that a simulation can turn off.
+        pub(crate) const ALL: [Rule; 18] = [
             Rule::TrustIsComparedAtHits,
             Rule::TrustLastsFromSending,
             Rule::NothingIsKeptBeforeTheFirstRenewal,
@@ -80,6 +100,8 @@ mod switch {
             Rule::AnotherLogPurgesMemory,
             Rule::EndedLogsAreIgnored,
             Rule::OutboxJudges,
+            Rule::FailedPurgesAreSentAgain,
+            Rule::OnlyTheUnsentIsFoldedInto,
             Rule::WrittenWithTheFenceOfItsFetch,
             Rule::FoundIsJudgedWithinReach,
             Rule::HoldsWaitsForAll,

@@ -12,7 +12,10 @@ use hdrhistogram::Histogram;
 use larder_policy::reason::Reason;
 use tokio::sync::broadcast;
 
-use crate::seat::{SEATS, Seat};
+use crate::{
+    purge::Doubt,
+    seat::{SEATS, Seat},
+};
 
 /// What a cache did since it was built, and what it holds now.
 ///
@@ -141,6 +144,11 @@ pub struct LowerStats {
     pub gaps: u64,
     /// How often too many purges were outstanding, so that they became one of everything.
     pub overflows: u64,
+    /// Purges that were made one with another that waited and names as much.
+    pub purges_folded: u64,
+    /// How often those that readers' requests have caused were too many, so that they became a few that name all below
+    /// their paths.
+    pub purges_widened: u64,
     /// How often it has said where its log ends, and all up to there was done here. Of a tier that knows its readers.
     pub renewals: u64,
     /// Whether what is in memory is gone by: the tier has said so within
@@ -174,6 +182,10 @@ pub struct LowerStats {
     pub readers_alive: u64,
     /// How many replicas its server has.
     pub replicas: u64,
+    /// Why it may lose what it has acknowledged, as it was when that was last asked: with a purge.
+    pub doubt: Option<Doubt>,
+    /// Whether it is finding out what it has lost: until it knows, nothing is gone by.
+    pub is_reconciling: bool,
 }
 
 /// A distribution of times.

@@ -49,7 +49,10 @@ async fn clear(blog: &Blog) -> Value {
     let body = r#"{"all":true,"mode":"hard","wait":"shared"}"#;
     let request = ask(Method::POST, &blog.console("/v1/purge"));
     let cleared = answer(request.header("content-type", "application/json").body(body)).await;
-    cleared.json()["receipts"][0]["tiers"][1].clone()
+    let mut told = cleared.json()["receipts"][0]["tiers"][1].clone();
+    // Where it is in the log is another place each time.
+    told.as_object_mut().expect("what became of it").remove("position");
+    told
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use larder_test_support::{redis::Redis, sentinel::Sentinel};
+use serde_json::Value;
 
 use crate::{
     faults::Readers,
@@ -56,12 +57,51 @@ impl Pair {
         }
     }
 
-    /// While somebody reads at both all the time, of whom no request fails.
+    /// Which log they have.
+    async fn log(&self) -> String {
+        let said = eventually("a purge that the server has", async || {
+            let said = self.places[0].purge(PURGE).await?;
+            said.state.holds().then_some(said)
+        });
+        let said: Value = serde_json::from_str(&said.await.answer).unwrap();
+        let shared = &said["receipts"][0]["tiers"][1];
+        shared["position"]["generation"].as_str().unwrap().to_owned()
+    }
+
+    async fn counts(&self, metric: &str) -> Vec<f64> {
+        let mut counts = Vec::new();
+        for larder in &self.larders {
+            counts.push(larder.metric(metric).await);
+        }
+        counts
+    }
+
+    /// While somebody reads at both all the time, of whom no request fails. Both find out that the server is another one: it
+    /// has what its readers know of the log, or a new one.
     async fn goes_on_after(&self, loss: impl AsyncFnOnce()) {
+        let forks = "larder_lower_forks_total{cache=\"gateway\"}";
+        let gaps = "larder_lower_everything_lost_total{cache=\"gateway\",cause=\"gap\"}";
+        let (log, had) = (self.log().await, self.counts(gaps).await);
+        assert_eq!(self.counts(forks).await, [0.0, 0.0]);
         let readers = Readers::at(&self.places);
         loss().await;
         self.agrees().await;
         let (seen, lasted) = readers.stop().await;
+        match self.log().await == log {
+            true => {
+                let forks = self.counts(forks).await;
+                println!("the log went on after a fork: {forks:?}");
+                assert!(forks.iter().all(|forks| *forks >= 1.0), "{forks:?}");
+                assert_eq!(self.counts(gaps).await, had, "nobody has missed a purge");
+            }
+            // One of them was not heard of in time.
+            false => {
+                let gaps = self.counts(gaps).await;
+                println!("another log has begun: {gaps:?}");
+                let more = gaps.iter().zip(&had).all(|(gaps, had)| gaps > had);
+                assert!(more, "memory lets all go: {gaps:?}");
+            }
+        }
         println!("{} hits and {} others in {lasted:?}", seen.hits.len(), seen.others);
         for larder in &self.larders {
             let outstanding = larder.metric("larder_lower_purges_outstanding{cache=\"gateway\"}");

@@ -8,7 +8,7 @@ use crate::{
     versions::Versions,
 };
 
-async fn instances(place: crate::fleet::Place) -> Option<Vec<Value>> {
+pub(crate) async fn instances(place: crate::fleet::Place) -> Option<Vec<Value>> {
     let mut wire = Wire::try_connect(place.admin).await.ok()?;
     let head = "GET /v1/instances HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     wire.try_send(head).await.ok()?;

@@ -16,6 +16,7 @@ mod outbox;
 mod own_writes;
 mod purges;
 mod stand_in;
+mod stopped;
 mod storm;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]

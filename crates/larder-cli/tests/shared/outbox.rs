@@ -208,7 +208,7 @@ async fn where_the_disk_is_full_purges_are_made_and_say_that_they_are_in_memory_
     let limits = "trap '' XFSZ && ulimit -f 64";
     let larder = Larder::within(limits, &borrowed(&arguments)).await;
     server.kill().await;
-    let long = |nth: usize| format!(r#"{{"keys":["/{nth}","{}"]}}"#, "x".repeat(10_000));
+    let long = |nth: usize| format!(r#"{{"keys":["/{nth}","{}{nth}"]}}"#, "x".repeat(10_000));
     let mut refused = None;
     for nth in 0..8 {
         let said = place.purge(&long(nth)).await.unwrap();

@@ -55,6 +55,7 @@ mod outbox;
 mod read;
 mod send;
 mod trust;
+mod widened;
 mod write;
 
 use std::{
@@ -79,6 +80,7 @@ use self::{
 };
 pub(crate) use self::{
     look::Search,
+    outbox::Cause,
     read::{Asked, OwnLease},
     send::{Outgoing, Sent},
     trust::Trusted,
@@ -169,6 +171,8 @@ struct LowerCounters {
     purges_learnt: Counter,
     gaps: Counter,
     overflows: Counter,
+    folded: Counter,
+    widened: Counter,
     renewals: Counter,
 }
 
@@ -343,6 +347,11 @@ impl Lower {
         }
         let answer = self.answer_within(budget, ask).await;
         match &answer {
+            // It has answered, and answers those who read.
+            Err(LowerError::TakesNoWrites(_)) => {
+                self.counters.failures.increment();
+                self.breaker.answered();
+            }
             Err(error) if error.is_failure() => {
                 self.counters.failures.increment();
                 self.breaker.failed(began, Instant::now(), error);
@@ -391,7 +400,8 @@ impl Lower {
         let log_behind = ledger.end.map_or(0, |end| end.behind(done));
         drop(ledger);
         let written = file.as_ref().map(|file| file.written().borrow().clone());
-        let TierFigures { forks, readers, readers_alive, replicas, .. } = self.tier.figures();
+        let TierFigures { forks, readers, readers_alive, replicas, doubt, is_reconciling, .. } =
+            self.tier.figures();
         LowerStats {
             hits: counters.hits.get(),
             misses: counters.misses.get(),
@@ -406,6 +416,8 @@ impl Lower {
             purges_learnt: counters.purges_learnt.get(),
             gaps: counters.gaps.get(),
             overflows: counters.overflows.get(),
+            purges_folded: counters.folded.get(),
+            purges_widened: counters.widened.get(),
             renewals: counters.renewals.get(),
             is_trusted: self.trust.as_ref().is_none_or(Trust::holds),
             log_position: position.map_or(0, |position| position.number),
@@ -420,6 +432,8 @@ impl Lower {
             readers,
             readers_alive,
             replicas,
+            doubt,
+            is_reconciling,
         }
     }
 

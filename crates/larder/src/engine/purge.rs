@@ -9,7 +9,7 @@ use std::{
 use super::{
     Engine,
     flight::Flights,
-    lower::{Outgoing, Sent},
+    lower::{Cause, Outgoing, Sent},
 };
 use crate::{
     entry::Entry,
@@ -201,6 +201,24 @@ impl<V> Engine<V> {
         done
     }
 
+    /// The same, hard, of what a request that anybody may send has changed. All of it has a key that begins with `within`.
+    /// Below it is one purge, one of those that may not crowd out others.
+    #[cfg(feature = "http")]
+    pub(crate) fn invalidate(&self, named: &[Named<'_>], within: &str) {
+        let outgoing = self.lower.as_ref().map(|lower| {
+            let scopes = named.iter().flat_map(Named::scopes).collect();
+            lower.enter(scopes, Mode::Hard, Cause::Reader { within })
+        });
+        for named in named {
+            let what =
+                || named.scopes().iter().map(Scope::to_string).collect::<Vec<_>>().join(", ");
+            // What else panics here is not this request's fault.
+            self.purge_here(*named, Mode::Hard, what).burial.pass_over();
+        }
+        // It is done, and may be sent.
+        drop(outgoing);
+    }
+
     /// Tells whoever follows the purges of one that was made.
     pub(crate) fn tell_followers(
         &self,
@@ -246,8 +264,16 @@ impl<V> Engine<V> {
         self.enter(Named::Keys(&[key]), Mode::Hard)
     }
 
+    /// The same where a request that anybody may send has shown that.
+    #[cfg(feature = "http")]
+    pub(crate) fn drop_below(&self, key: &str) -> Option<Outgoing> {
+        let scopes = Named::Keys(&[key]).scopes();
+        let cause = Cause::Reader { within: key };
+        self.lower.as_ref().map(|lower| lower.enter(scopes, Mode::Hard, cause))
+    }
+
     fn enter(&self, named: Named<'_>, mode: Mode) -> Option<Outgoing> {
-        self.lower.as_ref().map(|lower| lower.enter(named.scopes(), mode))
+        self.lower.as_ref().map(|lower| lower.enter(named.scopes(), mode, Cause::Asked))
     }
 
     #[inline]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap,
+    HeaderMap, Uri,
     header::{AUTHORIZATION, COOKIE},
 };
 use larder_policy::{
@@ -35,16 +35,15 @@ use super::{
     request::Retrieval,
     settings::Settings,
     store::{AtHand, Store},
-    tags::query_tag,
+    tags::{group_tag, origin_of, query_tag},
     turns::Turns,
     variants::Variants,
 };
 use crate::{
     cache::Cache,
     engine::{Engine, purge::Named},
-    purge::Mode,
     stats::Counters,
-    tier::memory::ClassHeld,
+    tier::{lower::MAX_SCOPES, memory::ClassHeld},
 };
 
 /// How many requests may wait for each turn that there is; and how many at least, however few turns there are.
@@ -289,17 +288,25 @@ impl Parts {
             Some(leader) => Named::KeyBeside(key, leader.fetch().number()),
             None => Named::Keys(&keys),
         };
-        // What else panics here is not this request's fault.
-        self.engine().purge(named, Mode::Hard, || format!("key {key}")).burial.pass_over();
+        let queries = query_tag(uri);
+        let both = [named, Named::Tag(&queries)];
         // What other processes may have stored below nobody here knows of.
-        if self.queries.may_be_stored(uri) || self.beneath.is_some() {
-            self.purge_tag(&query_tag(uri));
-        }
+        let of_queries = self.queries.may_be_stored(uri) || self.beneath.is_some();
+        let named = if of_queries { &both[..] } else { &both[..1] };
+        // Answers to QUERY, and those whose URIs differ in their queries alone, are stored under keys that begin so.
+        let within = key.split(['?', ' ']).next().unwrap_or(key);
+        self.engine().invalidate(named, within);
     }
 
-    pub(crate) fn purge_tag(&self, tag: &str) {
-        let what = || format!("tag {tag}");
-        self.engine().purge(Named::Tag(tag), Mode::Hard, what).burial.pass_over();
+    /// Removes the members of these groups of one origin, below in a few purges.
+    pub(crate) fn invalidate_groups(&self, uri: &Uri, groups: &[String]) {
+        let tags: Vec<_> = groups.iter().map(|group| group_tag(uri, group)).collect();
+        let origin = origin_of(uri);
+        let within = if origin.is_empty() { origin } else { origin + "/" };
+        for tags in tags.chunks(MAX_SCOPES) {
+            let named: Vec<_> = tags.iter().map(|tag| Named::Tag(tag)).collect();
+            self.engine().invalidate(&named, &within);
+        }
     }
 
     /// What tells the credentials of one reader from those of another, and tells them to nobody.

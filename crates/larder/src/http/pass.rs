@@ -33,7 +33,6 @@ use super::{
     pump::{Flow, Pumped, pump},
     reply::{Receiving, receive},
     request::{MayTakeLong, is_spelt_as, request_head},
-    tags::group_tag,
     turns::{Client, Turn},
 };
 
@@ -184,9 +183,7 @@ fn learn(
         // Its own answer may still be stored: it is what the change has led to.
         cache.invalidate(&uri, leader);
     }
-    for group in &stale.groups {
-        cache.purge_tag(&group_tag(uri, group));
-    }
+    cache.invalidate_groups(uri, &stale.groups);
 }
 
 /// An answer to a POST, on its way into the cache.

@@ -194,7 +194,7 @@ impl Store {
         if self.look(leader.key()).variants.contain(gone) {
             // The others are fetched again: that is cheaper than being wrong.
             let beside = Named::KeyBeside(leader.key(), leader.fetch().number());
-            let _until_it_is_out = self.engine().replace_below(leader.key());
+            let _until_it_is_out = self.engine().drop_below(leader.key());
             self.engine().reach(beside).pass_over();
             self.engine().take_out(leader.key()).pass_over();
         }

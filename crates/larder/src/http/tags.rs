@@ -26,8 +26,12 @@ pub(crate) fn query_tag(uri: &RequestKey) -> String {
     format!("query {}", uri.as_str())
 }
 
+/// The origin of a URI, written as in the keys, however its host and port are spelt; empty where it has none.
+pub(crate) fn origin_of(uri: &Uri) -> String {
+    origin(uri).unwrap_or_default()
+}
+
 /// The tag under which the members of a cache group of this origin are purged (RFC 9875 §2.1).
 pub(crate) fn group_tag(uri: &Uri, group: &str) -> String {
-    // Written as in the keys: one origin, however its host and port are spelt.
-    format!("group {} {group}", origin(uri).unwrap_or_default())
+    format!("group {} {group}", origin_of(uri))
 }

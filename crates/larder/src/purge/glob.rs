@@ -8,7 +8,7 @@ const MAX_BYTES: usize = 4096;
 
 /// A pattern of keys: `*` stands for any characters, also none, also slashes; everything else for itself. Several stars
 /// side by side are one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Glob {
     /// What stands between the stars, in order: at least one.
     parts: Vec<String>,

@@ -59,6 +59,8 @@ enum Fault {
     Leave,
     /// The way to the tier gets better, or worse.
     Weather,
+    /// Something changes and is purged again while the first purge of it is being acknowledged.
+    PurgeAgain,
     /// The tier loses its log, or its records, or a part.
     AnotherLog,
     RollBack,
@@ -73,7 +75,7 @@ enum Fault {
 /// a fault to matter.
 const THEMES: [&[Fault]; 8] = [
     &[Fault::Cut, Fault::Cut, Fault::Crash],
-    &[Fault::Leave],
+    &[Fault::Leave, Fault::PurgeAgain],
     &[Fault::StopAtAnswer],
     &[Fault::StopAtAnswer, Fault::Stop, Fault::Weather],
     &[Fault::EndedLogAnswers, Fault::RollBack, Fault::Weather],
@@ -136,6 +138,8 @@ struct Run {
     /// So many of a hundred instances that are started are of the next version.
     upgraded: u64,
     newer: Newer,
+    /// What is to be purged again, by whom, and when.
+    again: Vec<(Instant, usize, usize)>,
 }
 
 #[derive(Clone)]
@@ -190,6 +194,7 @@ impl Run {
             versions,
             upgraded,
             newer,
+            again: Vec::new(),
         }
     }
 
@@ -199,6 +204,12 @@ impl Run {
         while self.began.elapsed() < STORM {
             while let Some(key) = self.origin.raced() {
                 let by = self.dice.index(INSTANCES);
+                self.purge_of(by, Purge::key(origin::name(key)), 100);
+            }
+            let now = Instant::now();
+            for (_, by, key) in
+                self.again.extract_if(.., |(due, ..)| *due <= now).collect::<Vec<_>>()
+            {
                 self.purge_of(by, Purge::key(origin::name(key)), 100);
             }
             match self.dice.below(100) {
@@ -402,6 +413,20 @@ impl Run {
                     late_ms: [200, 700, 4000][self.dice.index(3)],
                 };
                 self.instances[instance].line.set_weather(weather);
+            }
+            Fault::PurgeAgain => {
+                let key = self.dice.index(KEYS);
+                let line = Arc::clone(&self.instances[instance].line);
+                // It does not learn in another way either that the tier has the first.
+                line.set_weather(Weather { late: 100, late_ms: 900, ..Weather::default() });
+                self.later(move || line.set_weather(Weather::default()));
+                self.purge_of(instance, Purge::key(origin::name(key)), 100);
+                self.pass(100).await;
+                // What others fetch now is newer than the first of them, and older than the second.
+                for other in (0..INSTANCES).filter(|other| *other != instance) {
+                    self.read_one(other, key);
+                }
+                self.again.push((Instant::now() + Duration::from_millis(400), instance, key));
             }
             Fault::AnotherLog => self.model.begin_another_log(),
             Fault::RollBack => {

@@ -255,6 +255,9 @@ pub struct Logged {
     pub age: Duration,
 }
 
+/// Things that one purge names.
+pub(crate) const MAX_SCOPES: usize = 256;
+
 /// A purge as a lower tier gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LowerPurge {
@@ -404,6 +407,10 @@ pub struct TierFigures {
     pub readers_alive: u64,
     /// How many replicas it has.
     pub replicas: u64,
+    /// Why it may lose what it has acknowledged, as it was when that was last asked: with a purge.
+    pub doubt: Option<Doubt>,
+    /// Whether it is finding out what it has lost: until it knows, it tells nobody of its log.
+    pub is_reconciling: bool,
     /// For how long a server goes on, once a replica has taken its place, before it stops for want of replicas. Until then
     /// those who reach it alone renew their trust there. Zero where it has none, or never stops.
     pub replication_lag: Duration,
@@ -471,6 +478,9 @@ pub enum LowerError {
     /// tier.
     #[error("what the lower tier has of this piece is unreadable")]
     Unreadable,
+    /// It takes no writes, and answers reads: it is full, or too few of its replicas are there. Says nothing against reads.
+    #[error("the lower tier takes no writes")]
+    TakesNoWrites(#[source] Box<dyn Error + Send + Sync>),
     /// It could not do it.
     #[error("the lower tier failed")]
     Failed(#[source] Box<dyn Error + Send + Sync>),

@@ -27,9 +27,12 @@ mod log;
 mod names;
 mod readers;
 mod record;
+mod refusal;
 mod script;
 mod seen;
 mod time;
+#[cfg(all(test, not(shuttle)))]
+mod without_rules;
 pub mod worklist;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -115,6 +118,13 @@ impl Redis {
     /// now, those who have read them know them.
     pub fn unreplicated(&self) -> u64 {
         self.0.control.unreplicated()
+    }
+
+    /// What its servers have said in place of answers, and how often: `loading`, `read_only`, `master_down`, `unblocked`,
+    /// `full`, `no_replicas`, `not_on_disk`, `busy`, `cluster_down`, `moving`, `no_script`, `forbidden`, `wrong_type`, `other`;
+    /// each of them, also those that were never said.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.lines.refusals().counts()
     }
 
     /// The same, with more to say.

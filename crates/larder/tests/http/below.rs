@@ -619,6 +619,65 @@ async fn a_change_through_one_process_holds_in_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_readers_change_while_the_tier_is_away_empties_no_more_than_the_folders_they_wrote_to()
+{
+    let cluster = Cluster::new();
+    let settings = lower::Settings { max_outstanding: 40, ..lower::Settings::default() };
+    let one = cluster.site_with(Policy::standard(), settings);
+    for path in ["/kept/a", "/posts/7", "/posts/new", "/asked"] {
+        one.fill(path, fresh("old")).await;
+    }
+    settle().await;
+    cluster.tier.go_away();
+    let change = async |path: &str| {
+        one.answered(request("PUT", path, &[]), answer(204, &[], "")).await;
+    };
+    one.cache.purge(Purge::key(key("/asked")).hard()).await.unwrap();
+    for _ in 0..100 {
+        change("/posts/7").await;
+    }
+    let lower = || one.store().stats().lower;
+    // The first of them was sent, perhaps, and with what was purged before.
+    assert!(lower().purges_outstanding <= 3 && lower().purges_folded >= 98, "{:?}", lower());
+    for n in 0..1000 {
+        change(&format!("/posts/{n}")).await;
+    }
+    assert!(lower().purges_outstanding <= 40 && lower().purges_widened >= 1, "{:?}", lower());
+    assert_eq!(lower().overflows, 0);
+    cluster.tier.come_back();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(lower().purges_outstanding, 0);
+    for path in ["/posts/7", "/posts/new", "/asked"] {
+        is_fetched_anew(&cluster.site(), path, "it was purged").await;
+    }
+    assert_eq!(cluster.site().get("/kept/a").await.text(), "old");
+    assert_eq!(lower().overflows, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_groups_that_one_answer_names_are_one_purge_below() {
+    let cluster = Cluster::new();
+    let one = cluster.site();
+    let of_group = |group: &str| {
+        ok(&[("cache-control", "max-age=60"), ("cache-groups", &format!("\"{group}\""))], "old")
+    };
+    for n in 0..3 {
+        one.fill(&format!("/{n}"), of_group(&format!("g{n}"))).await;
+    }
+    settle().await;
+    let before = one.store().stats().lower.log_position;
+    let fields = [("cache-group-invalidation", "\"g0\", \"g1\"")];
+    one.answered(request("PUT", "/a", &[]), answer(200, &fields, "")).await;
+    settle().await;
+    one.store().catch_up().await.unwrap();
+    assert!(one.store().stats().lower.log_position - before <= 2, "the key, and the groups");
+    for path in ["/0", "/1"] {
+        is_fetched_anew(&cluster.site(), path, "its group was invalidated").await;
+    }
+    assert_eq!(cluster.site().get("/2").await.text(), "old");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tier_that_is_away_slow_or_full_of_nonsense_is_a_miss() {
     let cluster = Cluster::new();
     let one = cluster.filled("/a", fresh("text")).await;

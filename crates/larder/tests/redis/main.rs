@@ -13,6 +13,7 @@ mod lines;
 mod log;
 mod readers;
 mod records;
+mod refusals;
 mod replaced;
 mod shared;
 mod topologies;

@@ -166,6 +166,28 @@ async fn values_of_another_type_or_version_are_misses() {
 }
 
 #[tokio::test]
+async fn a_record_is_of_one_cache_and_of_one_key_wherever_it_is_copied_to() {
+    let server = Server::start().await;
+    let tier = || Redis::connect(&server.url()).unwrap();
+    let named = |name: &str| Cache::<String>::builder().name(name).lower(tier(), Text).build();
+    let one = named("one");
+    one.get_or_fetch("key", async || "text".to_owned()).await;
+    until("it to be written", || one.stats().lower.writes == 1).await;
+    assert_eq!(
+        server.tell(&["COPY", "larder1:larder:h:key", "larder1:larder:h:other"]).await,
+        ":1"
+    );
+    let misses = async |cache: &Cache<String>, key: &str| {
+        let answer = cache.answer(key, async || Err::<String, _>("a miss")).await;
+        answer.is_err() && cache.stats().lower.unreadable > 0
+    };
+    assert!(misses(&named("one"), "other").await, "it names another key");
+    assert!(misses(&named("other"), "key").await, "it names another cache");
+    let again = named("one").answer("key", async || Err::<String, _>("a miss")).await.unwrap();
+    assert_eq!((again.value.as_str(), again.source), ("text", AnswerSource::Lower));
+}
+
+#[tokio::test]
 async fn a_record_that_is_damaged_is_fetched_anew_and_counted() {
     let server = Server::start().await;
     let one = cache(&server);

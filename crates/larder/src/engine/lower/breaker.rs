@@ -5,6 +5,7 @@ use std::{sync::PoisonError, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
+    jitter::jittered,
     sync::{self, Mutex},
     tier::lower::{Health, LowerError},
 };
@@ -13,7 +14,7 @@ pub(super) struct Breaker {
     state: Mutex<State>,
     /// So many failures in a row.
     failures: u32,
-    /// For so long.
+    /// For so long, or for as little as half of that: whoever lost the tier together does not try it together.
     rest: Duration,
 }
 
@@ -66,7 +67,7 @@ impl Breaker {
         match state.until {
             Some(until) if now < until => false,
             Some(_) => {
-                state.until = Some(sync::after(now, self.rest));
+                state.until = Some(sync::after(now, jittered(self.rest)));
                 true
             }
             None => true,
@@ -86,7 +87,7 @@ impl Breaker {
             state.failures = state.failures.saturating_add(1);
         }
         if state.failures >= self.failures {
-            state.until = Some(sync::after(now, self.rest));
+            state.until = Some(sync::after(now, jittered(self.rest)));
         }
     }
 
@@ -117,10 +118,25 @@ mod tests {
         assert!(breaker.may_ask(later), "one tries");
         assert!(!breaker.may_ask(later), "and one only");
         breaker.failed(later, later, &LowerError::Gone);
-        assert!(!breaker.may_ask(later + second / 2));
+        assert!(!breaker.may_ask(later + second / 4));
         assert!(breaker.may_ask(later + second));
         breaker.answered();
         assert!(breaker.may_ask(later + second));
+    }
+
+    #[test]
+    fn those_that_lost_the_tier_at_once_try_it_at_different_times() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        let tries_after = |millis: u64| now + Duration::from_millis(millis);
+        let first_try = |_| {
+            let breaker = Breaker::new(1, second);
+            breaker.failed(now, now, &LowerError::Gone);
+            (0..=1000).find(|millis| breaker.may_ask(tries_after(*millis))).unwrap()
+        };
+        let tries: Vec<u64> = (0..200).map(first_try).collect();
+        assert!(tries.iter().all(|millis| (500..=1000).contains(millis)), "{tries:?}");
+        let different: std::collections::BTreeSet<_> = tries.iter().collect();
+        assert!(different.len() > 100, "{tries:?}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::{
     trust::{Trust, Trusted},
 };
 use crate::{
+    jitter::{jittered, jittered_round},
     rules::Rule,
     sync,
     tier::lower::{
@@ -37,12 +38,13 @@ use crate::{
 
 /// So often trust is renewed in the time that it lasts.
 const RENEWALS: u32 = 20;
-/// Renewals are no further apart, and no closer together.
+/// Renewals are no further apart, and no closer together, and each somewhat sooner than that: a server that was held up
+/// answers all at once, and would be asked by all at once again.
 const MAX_EVERY: Duration = Duration::from_millis(500);
 const MIN_EVERY: Duration = Duration::from_millis(10);
 /// One read of the log waits so long for something to come.
 const FOLLOW: Duration = Duration::from_millis(500);
-/// After a failure, or where the log is not known yet.
+/// At most, after a failure, or where the log is not known yet.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Reading all there is of a log takes longer than a single call may.
 const TAIL: Duration = Duration::from_secs(5);
@@ -209,14 +211,14 @@ async fn renew(lower: &Weak<Lower>) {
         lower.note_log(&lower.renew(trust).await);
         lower.confirm().await;
         let every = (lower.settings.max_incoherence / RENEWALS).clamp(MIN_EVERY, MAX_EVERY);
-        sync::until(sync::after(began, every), lower.news.notified()).await;
+        sync::until(sync::after(began, jittered_round(every)), lower.news.notified()).await;
         sync::until(sync::after(began, MIN_EVERY), pending::<()>()).await;
     }
 }
 
 /// Where nothing can tell the time nobody keeps up with a tier: what is in memory is not served.
 async fn pause(lower: &Lower) {
-    if !sync::pause(PAUSE).await {
+    if !sync::pause(jittered(PAUSE)).await {
         lower.news.notified().await;
     }
 }

@@ -4,8 +4,12 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Ledger, Lower, caught, outbox::Progress};
+use super::{
+    Ledger, Lower, caught,
+    outbox::{Cause, Entered, Entry, Progress},
+};
 use crate::{
+    jitter::jittered,
     journal::{Journal, Written},
     purge::{Mode, OnDisk, Replication, Scope, Tier, TierReceipt, TierState},
     rules::Rule,
@@ -13,7 +17,8 @@ use crate::{
     tier::lower::{Copies, Holds, LowerError, LowerPurge, OutboxFile, Position, PurgeId, Unsure},
 };
 
-/// After a failure the next try waits so long, then twice as long, up to the tier's rest.
+/// After a failure the next try waits so long at most, then twice as long, up to the tier's rest, and half of that at
+/// least.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// So often in a row purges are appended to another log than the last one at once. A tier whose log is another
 /// one at each call fails.
@@ -76,7 +81,7 @@ impl Sent {
             },
             (Progress::Waits, _) => TierState::Queued,
         };
-        TierReceipt { outbox, ..TierReceipt::of(Tier::Shared, state) }
+        TierReceipt { outbox, position: self.position(), ..TierReceipt::of(Tier::Shared, state) }
     }
 
     /// Whether it is on disk. `None`: it need not be.
@@ -192,7 +197,7 @@ impl Sending {
                 Err(error) => {
                     let ids: Vec<_> = batch.iter().map(|purge| purge.id).collect();
                     self.lower.lock().outbox.tried(&ids, &error.with_causes().into());
-                    if !sync::pause(pause).await {
+                    if !sync::pause(jittered(pause)).await {
                         return;
                     }
                     pause = pause.saturating_mul(2).min(self.lower.settings.rest);
@@ -214,13 +219,23 @@ impl Sending {
 
 impl Lower {
     /// From now on what comes from below is judged by this purge.
-    pub(crate) fn enter(self: &Arc<Self>, scopes: Vec<Scope>, mode: Mode) -> Outgoing {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        scopes: Vec<Scope>,
+        mode: Mode,
+        cause: Cause<'_>,
+    ) -> Outgoing {
         let now = self.clock.now();
         let mut ledger = self.lock();
-        let (id, told, overflows) = ledger.outbox.enter(scopes, mode, now);
+        let Entered { id, told, entry } = ledger.outbox.enter(scopes, mode, cause, now);
         let file = ledger.outbox.file().cloned();
         drop(ledger);
-        self.counters.overflows.add(u64::from(overflows));
+        match entry {
+            Entry::New => {}
+            Entry::Folded => self.counters.folded.increment(),
+            Entry::Widened => self.counters.widened.increment(),
+            Entry::Everything => self.counters.overflows.increment(),
+        }
         Outgoing { lower: Arc::clone(self), id, told, file }
     }
 
@@ -318,7 +333,8 @@ impl Lower {
         let copies = self.copies(position, self.behind()).await.ok();
         let replication = copies.map(|copies| copies.replication);
         let doubt = copies.and_then(|copies| copies.doubt);
-        TierReceipt { replication, doubt, ..TierReceipt::of(Tier::Shared, state) }
+        let position = Some(position);
+        TierReceipt { position, replication, doubt, ..TierReceipt::of(Tier::Shared, state) }
     }
 
     /// How far the purges are that have been made here so far, when all hold, or when that takes longer than `within`.

@@ -18,14 +18,17 @@ use std::{
 };
 
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value,
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, Value,
     aio::ConnectionLike,
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::address::{Address, Connection, SILENCE};
-use crate::{sync, tier::lower::LowerError};
+use super::{
+    address::{Address, Connection, SILENCE},
+    refusal::{Refusal, Refusals},
+};
+use crate::{jitter::jittered, sync, tier::lower::LowerError};
 
 /// A question that is asked after a long silence has at least so long to be answered.
 const GRACE: Duration = Duration::from_millis(500);
@@ -52,7 +55,11 @@ const MAX_IDLE: usize = 4;
 
 impl Lines {
     pub(super) fn new(address: Address) -> Self {
-        let far_end = Arc::new(FarEnd { address: Arc::new(address), breaks: AtomicU64::new(0) });
+        let far_end = Arc::new(FarEnd {
+            address: Arc::new(address),
+            breaks: AtomicU64::new(0),
+            refusals: Refusals::default(),
+        });
         let line = || Line::new(Arc::clone(&far_end));
         Lines {
             heads: line(),
@@ -115,6 +122,11 @@ impl Lines {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the servers have said in place of answers.
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.far_end.refusals
+    }
+
     pub(super) fn address(&self) -> &Arc<Address> {
         &self.far_end.address
     }
@@ -152,6 +164,7 @@ struct FarEnd {
     address: Arc<Address>,
     /// So many lines to one server broke. Those that were opened before the last of them are not believed to be whole.
     breaks: AtomicU64,
+    refusals: Refusals,
 }
 
 impl FarEnd {
@@ -271,7 +284,11 @@ fn no_runtime() -> RedisError {
 
 async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
     let breaks = line.far_end.breaks.load(Ordering::Acquire);
-    let state = match opened(&line.far_end.address).await {
+    let opened = opened(&line.far_end.address).await;
+    if let Some(refusal) = opened.as_ref().err().and_then(Refusal::of) {
+        line.far_end.refusals.count(refusal);
+    }
+    let state = match opened {
         Ok(connection) => {
             let number = sync::random() as u64;
             let (since, unanswered) = (Instant::now(), None);
@@ -299,9 +316,7 @@ async fn opened(address: &Address) -> Result<Connection, RedisError> {
 
 fn closed(failures: u32, error: RedisError) -> State {
     let rest = FIRST_REST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_REST);
-    // Between half of it and all: whoever failed together does not come back together.
-    let part = sync::random() as u64 as f64 / u64::MAX as f64;
-    let until = Instant::now() + rest.mul_f64(0.5 + part / 2.0);
+    let until = Instant::now() + jittered(rest);
     State::Closed { failures, rest: Some((until, error)) }
 }
 
@@ -409,6 +424,9 @@ impl Link {
     }
 
     fn look_at_error(&self, error: &RedisError) {
+        if let Some(refusal) = Refusal::of(error) {
+            self.line.far_end.refusals.count(refusal);
+        }
         // A cluster's connection looks for the primary by itself.
         let is_looked_after = matches!(
             (error.kind(), &self.connection),
@@ -422,14 +440,10 @@ impl Link {
 
 /// Whether nothing is asked any more on a line after this.
 fn ends_line(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Server(kind) => matches!(
-            kind,
-            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
-        ),
-        ErrorKind::Io | ErrorKind::Parse => true,
-        // What is said to those who waited at a server that is no longer a primary.
-        _ => error.is_unrecoverable_error() || error.code() == Some("UNBLOCKED"),
+    match (Refusal::of(error), error.kind()) {
+        (Some(refusal), _) => refusal.ends_line(),
+        (None, ErrorKind::Io | ErrorKind::Parse) => true,
+        (None, _) => error.is_unrecoverable_error(),
     }
 }
 
@@ -496,9 +510,10 @@ pub(super) fn is_broken_line(error: &LowerError) -> bool {
 
 /// What a cache is told of it.
 pub(super) fn failed(error: RedisError) -> LowerError {
-    match error.code() {
+    match Refusal::of(&error) {
         // Somebody else has put something under this key.
-        Some("WRONGTYPE") => LowerError::Unreadable,
+        Some(Refusal::WrongType) => LowerError::Unreadable,
+        Some(refusal) if refusal.is_of_writes() => LowerError::TakesNoWrites(Box::new(error)),
         _ => LowerError::Failed(Box::new(error)),
     }
 }

@@ -24,6 +24,8 @@ use super::{
     seen::{Entry, Header, Heard, Seen},
 };
 use crate::{
+    jitter::jittered,
+    rules::Rule,
     sync,
     tier::lower::{
         Folded, Forget, Forgotten, Holds, Logged, LowerError, LowerPurge, Position, Reader, Tail,
@@ -39,6 +41,8 @@ const MANY: usize = 64;
 const REST: Duration = Duration::from_millis(5);
 /// A piece of what is remembered of purges.
 const PIECE: usize = 1000;
+/// Between two of those at most.
+const BREATH: Duration = Duration::from_millis(2);
 /// So often that is read anew if too much came in between.
 const TRIES: usize = 3;
 /// Readers are looked at so often while a receipt waits; and so often once it has waited for [`LONG`].
@@ -214,6 +218,8 @@ impl Shared {
                 return Ok(all);
             }
             cursor = next;
+            // All who have missed something at once read all of it at once.
+            sync::pause(jittered(BREATH)).await;
         }
     }
 
@@ -313,7 +319,10 @@ impl Shared {
             let is_over = began.elapsed() >= most;
             match looked {
                 // Who has not registered with a server that has changed may serve what is older for so long.
-                Ok(table) if table.changed_ago < self.control.settle_after_change() => {
+                Ok(table)
+                    if table.changed_ago < self.control.settle_after_change()
+                        && Rule::ReceiptsWaitAfterAChange.holds() =>
+                {
                     if is_over {
                         return Err(LowerError::Reconciling);
                     }

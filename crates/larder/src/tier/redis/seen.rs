@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::tier::lower::{Position, PurgeId, TierFigures};
+use crate::{
+    purge::Doubt,
+    tier::lower::{Position, PurgeId, TierFigures},
+};
 
 /// So many purges are kept, of so many bytes together.
 const MAX_ENTRIES: usize = 4096;
@@ -137,6 +140,11 @@ impl Seen {
         replicas.max(self.had_replicas.filter(is_missed).map_or(0, |(most, _)| most))
     }
 
+    /// Why it may lose what it acknowledges, if it may.
+    pub(super) fn doubts(&mut self, doubt: Option<Doubt>) {
+        self.figures.doubt = doubt;
+    }
+
     /// For how long a server says that it goes on taking writes once it has no replicas that answer.
     pub(super) fn goes_on_for(&mut self, max_lag: Option<Duration>) {
         self.max_lag = max_lag;
@@ -146,6 +154,7 @@ impl Seen {
         let figures = &mut self.figures;
         figures.forks += header.forks.saturating_sub(self.heard_forks);
         self.heard_forks = self.heard_forks.max(header.forks);
+        figures.is_reconciling = !header.is_open;
         figures.readers = header.readers;
         figures.readers_alive = header.alive.min(header.readers);
         figures.replicas = header.replicas;
@@ -219,6 +228,7 @@ impl Seen {
     /// A server that is finding out what it has lost has given numbers up to here away. Whether it has been told
     /// what is known here.
     pub(super) fn hear_closing(&mut self, header: &Header) -> bool {
+        self.figures.is_reconciling = true;
         if self.generation == Some(header.generation) {
             self.highest = self.highest.max(header.number);
         }

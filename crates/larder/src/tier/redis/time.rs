@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::rules::Rule;
+
 /// A quartz is off by a tenth of that.
 const DRIFT: u32 = 1000;
 /// What was said so long ago is asked anew. Whoever renews his trust asks all the time.
@@ -68,8 +70,9 @@ impl ServerTime {
     }
 
     fn latest_at(&self, now: Instant) -> Option<Duration> {
-        let Said { asked, time, .. } = self.last()?;
-        let since = now.saturating_duration_since(asked);
+        let Said { asked, answered, time } = self.last()?;
+        let since = if Rule::TheWayMakesOlder.holds() { asked } else { answered };
+        let since = now.saturating_duration_since(since);
         // It says whole microseconds.
         let unsaid = Duration::from_micros(1);
         Some(time.saturating_add(since).saturating_add(since / DRIFT).saturating_add(unsaid))
@@ -110,6 +113,31 @@ mod tests {
             prop_assert!(earliest <= server_at(now) + micros(1));
             prop_assert!(server_at(now) <= latest + micros(1));
         }
+    }
+
+    /// How often a record looks younger than it is, where its server's answers take their time.
+    fn ages_that_are_too_low() -> usize {
+        let (here, millis) = (Instant::now(), Duration::from_millis);
+        let ways = [(0, 0), (1, 40), (40, 1), (0, 500), (500, 0), (250, 250)];
+        ways.into_iter()
+            .filter(|(there, back)| {
+                // The server's clock begins at an hour; a record is fetched then.
+                let server_at = |local: u64| millis(3_600_000 + local);
+                let time = ServerTime::default();
+                time.note_at(here, here + millis(there + back), server_at(*there));
+                let now = there + back + 1000;
+                let age = time.latest_at(here + millis(now)).expect("it was told") - server_at(0);
+                age < millis(now)
+            })
+            .count()
+    }
+
+    #[test]
+    fn a_record_never_looks_younger_than_it_is_by_its_rule() {
+        assert_eq!(ages_that_are_too_low(), 0);
+        let _off = Rule::TheWayMakesOlder.turn_off();
+        // Of those whose answers were on their way for longer than a quartz may be off.
+        assert_eq!(ages_that_are_too_low(), 3);
     }
 
     #[test]
