@@ -131,6 +131,38 @@ describe('routes', () => {
     expect(names()).toEqual(['/me']);
   });
 
+  test('are walked through by arrow keys, and what is closed gives the focus back', async () => {
+    const user = open('#/routes');
+    await heading('6 routes');
+    screen.getByRole('searchbox', { name: 'Find' }).focus();
+    await user.tab();
+    for (const name of ['Route', 'Requests']) {
+      expect(document.activeElement?.textContent).toBe(name);
+      await user.tab();
+    }
+    screen.getByRole('link', { name: '/search', description: '/search' }).focus();
+    await user.keyboard('{ArrowDown}{Enter}');
+    expect(document.activeElement).toBe(await heading('/me'));
+    await user.keyboard('{Escape}');
+    await waitFor(() => expect(document.activeElement?.textContent).toBe('/me'));
+    expect(document.activeElement?.tagName).toBe('A');
+
+    await user.keyboard('{End}{Enter}');
+    await heading('/static/**');
+    await user.click(screen.getByRole('link', { name: 'Close' }));
+    await waitFor(() => expect(document.activeElement?.textContent).toBe('/static/**'));
+  });
+
+  test('closed, the sentence above the list has the focus again if that has opened it', async () => {
+    const user = open('#/routes');
+    const sentence = within(await screen.findByRole('region', { name: 'The origin’s time' })).getByRole('link');
+    sentence.focus();
+    await user.keyboard('{Enter}');
+    await heading('/search');
+    await user.keyboard('{Escape}');
+    await waitFor(() => expect(document.activeElement).toBe(sentence));
+  });
+
   test('ten thousand are a few elements', async () => {
     const one = admin.routes[0];
     if (one === undefined) throw new Error('there is a route');
@@ -138,7 +170,7 @@ describe('routes', () => {
     open('#/routes');
     await heading('10,000 routes');
     expect(screen.getAllByRole('row').length).toBeLessThan(60);
-    expect(screen.getByRole('table', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10001');
+    expect(screen.getByRole('grid', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10001');
   });
 
   test('a server that does not tell them says so, and one that is gone can be asked again', async () => {
@@ -273,6 +305,17 @@ describe('entries', () => {
     await screen.findByText(/Marked stale: 1 entry/);
     expect(admin.posted.at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], mode: 'soft' });
     await screen.findAllByText('purged: stale');
+  });
+
+  test('closed, the row of an entry has the focus, also where an address has opened it', async () => {
+    const key = 'https://shop.example/posts/34';
+    const user = open(`#/entries?order=bytes&key=${encodeURIComponent(key)}`);
+    await heading(key);
+    await screen.findByRole('grid', { name: 'Entries' });
+    await user.keyboard('{Escape}');
+    await waitFor(() => expect(document.activeElement).toBe(screen.getByRole('link', { name: key })));
+    await user.keyboard('{ArrowDown}{Enter}');
+    expect(document.activeElement).toBe(await screen.findByRole('heading', { level: 2, name: /page=159$/ }));
   });
 
   test('more come as one scrolls, and all are counted from the start', async () => {

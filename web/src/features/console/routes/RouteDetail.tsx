@@ -1,6 +1,5 @@
 // One route: why it is not better and what would mend it, how long it takes, which of its keys cost most.
 import { useQuery } from '@tanstack/react-query';
-import { useEffect, useRef } from 'react';
 import { bytes, percent, plural, span, wholeNumber } from '../../../ui/format';
 import { MarkSign } from '../../../ui/MarkSign';
 import { Words } from '../../../ui/Words';
@@ -10,7 +9,7 @@ import { countGone } from '../api/gone';
 import type { Latency, Route } from '../api/routes';
 import { requestsOf, VERDICTS } from '../api/samples';
 import { Loaded } from '../frame/Loaded';
-import { useEscape } from '../frame/useEscape';
+import { useDetail } from '../frame/useDetail';
 import { hrefOf } from '../place';
 import { reasonWords } from '../words/reasons';
 import { VERDICT_WORDS } from '../words/verdicts';
@@ -25,10 +24,7 @@ interface Props {
 const MOST_KEYS = 10;
 
 export function RouteDetail({ route, closeHref }: Props) {
-  const headRef = useRef<HTMLHeadingElement>(null);
-  // Whoever opened it with the keyboard goes on from here.
-  useEffect(() => headRef.current?.focus({ preventScroll: true }), []);
-  useEscape(closeHref);
+  const headRef = useDetail(closeHref);
   const requests = requestsOf(route.requests);
   const reasons = missReasons(route);
   return (
