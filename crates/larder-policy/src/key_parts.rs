@@ -100,6 +100,9 @@ pub struct KeyParts {
     pub parts: Vec<KeyPart>,
     /// In the order of the request.
     pub left_out: Vec<LeftOut>,
+    /// The names of the cookies by which the answer may be its reader's alone: the first 32 that are neither left out nor in
+    /// the key, each once. Empty where cookies do not matter by the rules.
+    pub personal_cookies: Vec<String>,
 }
 
 impl KeyParts {
@@ -129,7 +132,11 @@ impl KeyParts {
         let of_cookies = of_cookies.into_iter().map(|left| (Part::Cookie, left));
         let left_out = of_query.chain(of_cookies);
         let left_out = left_out.map(|(part, (name, why))| LeftOut { part, name, why }).collect();
-        KeyParts { parts, left_out }
+        let personal_cookies = match policy.cookies_matter {
+            true => policy.strange_cookies(headers),
+            false => Vec::new(),
+        };
+        KeyParts { parts, left_out, personal_cookies }
     }
 }
 
@@ -195,7 +202,8 @@ mod tests {
 
     fn told(policy: &Policy, url: &str, cookie: &'static str) -> (Vec<String>, Vec<String>) {
         let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(cookie))]);
-        let KeyParts { parts, left_out } = KeyParts::of(policy, &url.parse().unwrap(), &headers);
+        let KeyParts { parts, left_out, .. } =
+            KeyParts::of(policy, &url.parse().unwrap(), &headers);
         let part = |KeyPart { part, name, value }: KeyPart| {
             let name = name.map(|name| format!(" {name}")).unwrap_or_default();
             format!("{}{name}={}", part.as_str(), value.unwrap_or("-".to_owned()))

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { DELIBERATE } from '../../../wire/deliberate';
 import { Api } from '../api/api';
 import { Session } from '../api/session';
-import { FakeAdmin } from '../testing/FakeAdmin';
+import { FakeAdmin, secondOf } from '../testing/FakeAdmin';
 import { Console } from './Console';
 
 let admin: FakeAdmin;
@@ -163,6 +163,13 @@ describe('routes', () => {
     await waitFor(() => expect(document.activeElement).toBe(sentence));
   });
 
+  test('tell of a route which parameter multiplies its entries', async () => {
+    admin.copy('https://shop.example/posts/1', 20);
+    open('#/routes?open=%2Fposts%2F%7Bid%7D');
+    const copies = within(await screen.findByRole('region', { name: 'Stored more than once' }));
+    expect(copies.getByText(/they differ only in/)).toBeTruthy();
+  });
+
   test('ten thousand are a few elements', async () => {
     const one = admin.routes[0];
     if (one === undefined) throw new Error('there is a route');
@@ -199,6 +206,17 @@ describe('explain', () => {
     await waitFor(() => expect(screen.queryByRole('heading', { name: 'What your change changes' })).toBeNull());
     // One can go back to it, and what was added stands in no address.
     expect(location.hash).toBe('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1%3Futm_source%3Dmail');
+  });
+
+  test('names the cookies that make a request personal, and the line that ignores them', async () => {
+    const user = open('#/explain');
+    await user.type(
+      screen.getByRole('textbox', { name: /A URL, or a line of curl/ }),
+      "curl https://shop.example/me -H 'cookie: sid=1; theme=dark'{Enter}",
+    );
+    await screen.findByText(/The cookies sid, theme make this look like one person’s request/);
+    expect(screen.getByText('ignore_cookies = ["sid", "theme"]')).toBeTruthy();
+    expect(screen.queryByText('ignore_cookies = ["analytics"]')).toBeNull();
   });
 
   test('by Enter, and not of a path alone', async () => {
@@ -316,6 +334,38 @@ describe('entries', () => {
     await waitFor(() => expect(document.activeElement).toBe(screen.getByRole('link', { name: key })));
     await user.keyboard('{ArrowDown}{Enter}');
     expect(document.activeElement).toBe(await screen.findByRole('heading', { level: 2, name: /page=159$/ }));
+  });
+
+  test('are found by any part of their keys', async () => {
+    const user = open('#/entries');
+    await heading('240 entries');
+    await user.type(screen.getByLabelText('Key contains'), 'q=honey');
+    await heading('10 entries fit');
+    expect(location.hash).toContain('part=q%3Dhoney');
+    await user.type(screen.getByLabelText('Key contains'), '?');
+    await screen.findByText('Nothing stored fits that.');
+  });
+
+  test('say how full the memory is, and what had to go', async () => {
+    admin.samples = Array.from({ length: 3600 }, (_, at) => ({ ...secondOf(1_764_500_000 + at), evictions: at < 12 ? 100 : 0 }));
+    admin.lose('https://shop.example/posts/2', 'evicted');
+    open('#/entries');
+    const fills = within(await screen.findByRole('region', { name: 'What fills the memory' }));
+    expect((await fills.findByText(/163\sMiB of 256\sMiB, 64\s%/)).textContent).toContain('18,342 entries');
+    expect(await fills.findByRole('link', { name: '1,200 entries' })).toBeTruthy();
+    expect(fills.getByText(/In the last hour/).textContent).toContain('had to go for want of room');
+    await fills.findByText(/: 35 evicted\./);
+  });
+
+  test('that are one page but for a parameter are summed up, with what would keep one', async () => {
+    admin.copy('https://shop.example/posts/1', 1204);
+    const user = open('#/entries');
+    const copies = within(await screen.findByRole('region', { name: 'Stored more than once' }));
+    expect(copies.getByText(/The same page 1,204 times/)).toBeTruthy();
+    expect(copies.getByText('query_deny = ["tracking"]')).toBeTruthy();
+    await user.click(copies.getByRole('link', { name: 'https://shop.example/posts/1' }));
+    await heading(/entries fit$/);
+    expect(location.hash).toContain('part=https%3A%2F%2Fshop.example%2Fposts%2F1');
   });
 
   test('more come as one scrolls, and all are counted from the start', async () => {

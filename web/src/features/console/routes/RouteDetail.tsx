@@ -8,6 +8,7 @@ import { fetchEntries } from '../api/entries';
 import { countGone } from '../api/gone';
 import type { Latency, Route } from '../api/routes';
 import { requestsOf, VERDICTS } from '../api/samples';
+import { Copies } from '../frame/Copies';
 import { Loaded } from '../frame/Loaded';
 import { useDetail } from '../frame/useDetail';
 import { hrefOf } from '../place';
@@ -56,7 +57,7 @@ export function RouteDetail({ route, closeHref }: Props) {
                 {says} <span className="soft figures">{wholeNumber(count)}, {reason}</span>
               </p>
               {remedy === null ? null : (
-                <p className="reasons-remedy">
+                <p className="remedy">
                   <Words text={remedy} />
                 </p>
               )}
@@ -107,6 +108,7 @@ export function RouteDetail({ route, closeHref }: Props) {
         {route.limited > 0 ? ` ${plural(route.limited, 'request was', 'requests were')} over a bound.` : ''}
       </p>
 
+      <Copies route={route.route} />
       <Keys route={route.route} />
     </section>
   );
@@ -168,7 +170,7 @@ function Keys({ route }: KeysProps) {
   const keys = useQuery({
     queryKey: ['entries', 'of-route', route],
     queryFn: ({ signal }) =>
-      fetchEntries(api, { prefix: '', tag: '', route, order: 'cost' }, null, MOST_KEYS, signal),
+      fetchEntries(api, { part: '', tag: '', route, order: 'cost' }, null, MOST_KEYS, signal),
   });
   return (
     <>

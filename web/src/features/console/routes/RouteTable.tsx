@@ -91,9 +91,9 @@ function Cells({ route, most, href, tabIndex }: CellsProps) {
           ))}
         </span>
       </div>
-      <div role="gridcell" className="number route-cost" data-name={NAMES.origin_seconds}>
+      <div role="gridcell" className="number" data-name={NAMES.origin_seconds}>
+        {span(route.origin_seconds)}
         <i className="route-cost-bar" aria-hidden="true" style={{ inlineSize: `${(route.origin_seconds / most) * 100}%` }} />
-        <span>{span(route.origin_seconds)}</span>
       </div>
       <div role="gridcell" className="number" data-name={NAMES.saved_seconds}>
         {span(route.saved_seconds)}
