@@ -480,6 +480,11 @@ async fn whoever_counts_requests_and_calls_is_believed() {
         (&json!(5), &json!(10), &json!(0))
     );
     assert_eq!((&sample["origin_calls"], &sample["origin_seconds"]), (&json!(15), &json!(5.0)));
+    let traffic = &get(&router, "/v1/stats").await["traffic"];
+    let passed = traffic["requests"]["pass"].as_u64().unwrap();
+    assert!(passed > 5, "{traffic}");
+    assert_eq!(traffic["origin_calls"], 3 * passed, "{traffic}");
+    assert_eq!(get(&Admin::new().router(), "/v1/stats").await["traffic"], Value::Null);
 }
 
 #[test]

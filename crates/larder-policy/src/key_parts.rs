@@ -224,6 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn cookies_that_make_a_request_personal_are_named_once_and_others_not() {
+        let named = |policy: &Policy, cookie: &str| {
+            let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookie).unwrap())]);
+            KeyParts::of(policy, &"https://a.example/".parse().unwrap(), &headers).personal_cookies
+        };
+        let policy = Policy::standard()
+            .ignore_cookies("analytics, theme".parse().unwrap())
+            .key_cookies(vec!["lang".to_owned()]);
+        assert_eq!(named(&policy, "_ga=1; sid=2; lang=de; theme=dark; sid=3; b=4"), ["sid", "b"]);
+        assert_eq!(named(&policy, "_ga=1; lang=de;;"), [""; 0]);
+        assert_eq!(named(&policy, "alone"), [""], "a value without a name");
+        assert_eq!(named(&policy.clone().cookies_matter(false), "sid=1"), [""; 0]);
+        let many: String = (0..1000).map(|at| format!("c{at}=1; ")).collect();
+        assert_eq!(named(&policy, &many).len(), 32);
+    }
+
+    #[test]
     fn what_is_left_out_is_told_with_its_reason() {
         let recipe = QueryRecipe::default().without(&["tracking", "session"]).unwrap();
         let policy = Policy::guarded()
