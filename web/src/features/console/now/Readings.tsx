@@ -1,4 +1,5 @@
 // The large numbers of a stretch of time, each with what it is made of.
+import { Fragment } from 'react';
 import { bytes, percent, perSecond, plural, short, span, wholeNumber } from '../../../ui/format';
 import { MarkSign } from '../../../ui/MarkSign';
 import type { Sample } from '../api/samples';
@@ -92,10 +93,12 @@ function Parts({ sum, requests }: PartsProps) {
     <>
       {wholeNumber(requests)} in all:
       {VERDICTS.filter((verdict) => sum[verdict] > 0).map((verdict) => (
-        <span key={verdict} className="readings-part">
+        <Fragment key={verdict}>
           {' '}
-          <MarkSign mark={VERDICT_WORDS[verdict].mark} /> {VERDICT_WORDS[verdict].name.toLowerCase()} {percent(sum[verdict] / requests)}
-        </span>
+          <span className="readings-part">
+            <MarkSign mark={VERDICT_WORDS[verdict].mark} /> {VERDICT_WORDS[verdict].name.toLowerCase()} {percent(sum[verdict] / requests)}
+          </span>
+        </Fragment>
       ))}
     </>
   );

@@ -435,7 +435,11 @@ export class FakeAdmin {
   #goneKeys(query: URLSearchParams): Response {
     const [key, prefix] = [query.get('key'), query.get('prefix') ?? ''];
     if (key !== null && prefix !== '') return problem(400, 'Question not understood', 'say "key" or "prefix", not both');
-    const chosen = this.gone.filter((one) => (key === null ? one.key.startsWith(prefix) : one.key === key));
+    const route = query.get('route');
+    const routeOf = (one: FakeGone) => (one.key.includes('/search?') ? '/search' : '/posts/{id}');
+    const chosen = this.gone
+      .filter((one) => (key === null ? one.key.startsWith(prefix) : one.key === key))
+      .filter((one) => route === null || routeOf(one) === route);
     const limit = key === null ? Number(query.get('limit') ?? 50) : 1;
     const gone = chosen.slice(0, limit).map((one) => ({ cache: 'larder', ...one }));
     const by_cause: Record<string, number> = {};
