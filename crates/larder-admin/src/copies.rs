@@ -4,6 +4,7 @@
 //! It is worked out from a list that is made for `/v1/entries` anyway, never where requests are answered.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::Arc,
@@ -121,7 +122,7 @@ pub(crate) async fn copies(
             .extend({ found.await? }.into_iter().map(|found| console.view_of(cache.name(), found)));
         lists.push(page.list);
     }
-    copies.sort_by(|one, other| other.spare_bytes.cmp(&one.spare_bytes));
+    copies.sort_by_key(|copies| Reverse(copies.spare_bytes));
     let snapshot_at = lists.iter().map(|list| list.began).min().unwrap_or_else(SystemTime::now);
     Ok(Json(CopiesFound {
         snapshot_at: humantime::format_rfc3339_millis(snapshot_at).to_string(),
