@@ -124,6 +124,7 @@ describe('routes', () => {
         .map((row) => within(row).getByRole('link').textContent);
     await heading('6 routes');
     expect(names()[0]).toBe('/search');
+    expect(screen.getByRole('row', { name: /^\/search 97\s% uri-miss 11/ })).toBeTruthy();
     await user.click(screen.getByRole('button', { name: /^Requests/ }));
     expect(names()[0]).toBe('/static/**');
     expect(screen.getByRole('columnheader', { name: /^Requests/ }).getAttribute('aria-sort')).toBe('descending');

@@ -77,7 +77,7 @@ function Cells({ route, most, href, tabIndex }: CellsProps) {
       <div role="rowheader" className="route-name">
         <a href={href} className="mono grid-name" title={route.route} aria-label={route.route} tabIndex={tabIndex}>
           <MiddleCut text={route.route} />
-        </a>
+        </a>{' '}
         <span className="soft route-why">{mainReason(route)}</span>
       </div>
       <div role="gridcell" className="number" data-name={NAMES.requests}>
