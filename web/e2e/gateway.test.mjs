@@ -142,7 +142,7 @@ test('what is stored is listed and counted, and what is purged goes, is counted 
   const before = await metricsOf(gateway);
   await open('#/entries');
   await page.getByRole('heading', { name: `${before.entries} entries`, exact: true }).waitFor();
-  await page.getByLabel('Begins with').fill(`${gateway.url}/posts/`);
+  await page.getByLabel('Key contains').fill('/posts/');
   await page.getByRole('heading', { name: '40 entries fit' }).waitFor();
   await picture('entries');
 
