@@ -154,6 +154,40 @@ test('the keyboard reaches a route and what to do about it', async () => {
   await leave(page);
 });
 
+test('arrow keys reach rows that were far out of sight, seen below the heads, and closing leads back to them', async () => {
+  const page = await open({}, '#/entries');
+  const grid = page.getByRole('grid', { name: 'Entries' });
+  await grid.getByRole('link').first().focus();
+  /** @param {string} key */
+  const walk = async (key) => {
+    await page.keyboard.press(key);
+    return page.evaluate(() => {
+      const row = document.activeElement?.closest('[data-row]');
+      const [heads, box] = ['.grid-heads', '.grid-table'].map((part) => document.querySelector(part)?.getBoundingClientRect());
+      const { top = 0, bottom = 0 } = row?.getBoundingClientRect() ?? {};
+      // But for its edge.
+      const isSeen = top >= (heads?.bottom ?? 0) - 4 && bottom <= Math.min(box?.bottom ?? 0, window.innerHeight) + 4;
+      return { row: Number(row?.getAttribute('data-row')), isSeen };
+    });
+  };
+  assert.deepEqual(await walk('ArrowDown'), { row: 1, isSeen: true });
+  assert.deepEqual(await walk('End'), { row: 199, isSeen: true });
+  assert.deepEqual(await walk('ArrowUp'), { row: 198, isSeen: true });
+  for (let step = 0; step < 20; step += 1) assert.deepEqual(await walk('ArrowUp'), { row: 197 - step, isSeen: true });
+  const paged = await walk('PageUp');
+  assert.ok(paged.row < 178 && paged.row > 150 && paged.isSeen, JSON.stringify(paged));
+  // A wheel takes it out of sight, and it still has the focus.
+  await grid.evaluate((box) => box.scrollTo(0, 0));
+  await page.waitForFunction(() => document.querySelector('[data-row="0"]') !== null);
+  const key = await page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? '');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: key, exact: true }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.waitForFunction((name) => document.activeElement?.matches(`a[aria-label="${name}"]`), key);
+  assert.deepEqual(await walk('Home'), { row: 0, isSeen: true });
+  await leave(page);
+});
+
 test('with the keyboard alone a crowd is sent, and what was broken is mended', async () => {
   Object.assign(server.admin, { isCutOff: true, originMs: 2000 });
   const page = await open({}, '#/theatre');

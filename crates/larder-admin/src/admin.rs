@@ -22,7 +22,7 @@ use crate::{
     access::Token,
     assets,
     console::{Console, CountTraffic, Note, Part},
-    entries,
+    copies, entries,
     entry::{Entry, Tokens, let_in},
     events,
     explain::{self, Explain, MAX_QUESTION_BYTES},
@@ -228,6 +228,8 @@ impl Admin {
         let walks = Walks::default();
         self.figures.push(Box::new(entry.clone()));
         self.figures.push(Box::new(walks.clone()));
+        let sent = self.stage.as_ref().and_then(Stage::sent);
+        self.figures.extend(sent.map(|sent| Box::new(sent) as Box<dyn Figures>));
         let cors = self.allowed.cors();
         let allowed = Arc::new(self.allowed);
         let console = Arc::new(Console {
@@ -269,6 +271,7 @@ impl Admin {
             .route("/v1/entry", get(held::entry))
             .route("/v1/entry/body", get(held::body))
             .route("/v1/tags", get(tags::tags))
+            .route("/v1/copies", get(copies::copies))
             .route("/v1/gone", get(gone::gone))
             .route("/v1/routes", get(routes::routes))
             .route("/v1/purge", post(purge::purge))

@@ -38,6 +38,8 @@ pub(crate) struct EntriesQuestion {
     cache: Option<String>,
     /// Only keys that begin so; of HTTP responses the beginning of a URI in any spelling.
     prefix: Option<String>,
+    /// Only keys in which this stands somewhere, letter for letter.
+    contains: Option<String>,
     /// Only entries that carry this tag.
     tag: Option<String>,
     /// Only entries of this route, in the words of its file.
@@ -96,7 +98,7 @@ pub(crate) async fn entries(
     State(console): State<Arc<Console>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Entries>, Problem> {
-    let known = ["cache", "prefix", "tag", "route", "order", "limit", "after"];
+    let known = ["cache", "prefix", "contains", "tag", "route", "order", "limit", "after"];
     let mut said = Question::of(query.as_deref(), &known)?;
     let caches = console.caches_called(said.take("cache").as_deref())?;
     let order = said.word("order", &ORDERS)?.unwrap_or(Order::Key);
@@ -109,11 +111,13 @@ pub(crate) async fn entries(
             Some(Cursor::of_word(&word).ok_or_else(unknown)?)
         }
     };
-    let (prefix, tag, route) = (said.take("prefix"), said.take("tag"), said.take("route"));
+    let (prefix, contains) = (said.take("prefix"), said.take("contains"));
+    let (tag, route) = (said.take("tag"), said.take("route"));
     let mut pages = Vec::new();
     for cache in caches {
-        let (prefix, tag, route) = (prefix.clone(), tag.clone(), route.clone());
-        let wanted = Wanted { cache, order, prefix, tag, route };
+        let (prefix, contains) = (prefix.clone(), contains.clone());
+        let (tag, route) = (tag.clone(), route.clone());
+        let wanted = Wanted { cache, order, prefix, contains, tag, route };
         let from = after.as_ref().map(|after| from(after, cache));
         let page = console
             .snapshots

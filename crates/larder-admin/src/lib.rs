@@ -18,7 +18,7 @@
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second; and purges as they go on, where a [`trail`] remembers them |
 //! | `GET /v1/routes?order=requests&limit=50&after=…` | what the requests of each route have come to, and what is stored for it, where something here has [`routes`]: the most first, by `requests`, `misses`, `origin_seconds`, `bytes` or `name`; at most 1000 at once, and `next` is what to go on [after](routes) |
 //! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}`, `{"glob":"…*…"}` ([`Glob`](larder::Glob)) or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
-//! | `GET /v1/entries`, `GET /v1/entry`, `GET /v1/entry/body`, `GET /v1/tags` | what the caches hold, page by page in an order; one entry and the responses that it has; the tags of all of it |
+//! | `GET /v1/entries`, `GET /v1/entry`, `GET /v1/entry/body`, `GET /v1/tags`, `GET /v1/copies` | what the caches hold, page by page in an order; one entry and the responses that it has; the tags of all of it; which parameters multiply it |
 //! | `GET /v1/gone` | which keys went of late, why, when and by which purge |
 //! | `GET /v1/history` | what happened in each second of the last hour; `/v1/events?only=second` tells it as it happens |
 //! | `GET /v1/stage`, `POST /v1/stage/crowd`, `…/break_shared`, `…/slow_origin` | acts for whoever watches: many requests at once, and faults that can be taken back. Where something here offers a [`stage`] ([`Admin::stage`]) |
@@ -61,6 +61,7 @@ pub mod access;
 mod admin;
 mod assets;
 mod console;
+mod copies;
 mod cursor;
 mod distributions;
 mod entries;

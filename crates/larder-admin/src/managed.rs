@@ -19,8 +19,7 @@ pub(crate) trait Managed: Send + Sync {
     fn stats(&self) -> Stats;
     fn keys(&self, most: usize) -> Vec<String>;
     fn lower_health(&self) -> Option<Health>;
-    /// `route`: only entries of this one.
-    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, route: Option<&str>) -> Listed;
+    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, only: Only<'_>) -> Listed;
     fn list_tags(&self, most: usize) -> ListedTags;
     /// With the responses that it has, where they are known.
     fn held(&self, key: &str, routes: &dyn KeyRoutes) -> Option<(Held, Vec<VariantView>)>;
@@ -56,10 +55,10 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
         Cache::keys(self, most)
     }
 
-    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, route: Option<&str>) -> Listed {
-        match route {
-            None => Cache::list(self, query),
-            Some(route) => self.list_where(query, |key| is_of(routes, key, route)),
+    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, only: Only<'_>) -> Listed {
+        match only.is_all() {
+            true => Cache::list(self, query),
+            false => self.list_where(query, |key| only.has(routes, key)),
         }
     }
 
@@ -134,14 +133,12 @@ impl Managed for HttpCache {
         self.cache().keys(most)
     }
 
-    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, route: Option<&str>) -> Listed {
+    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, only: Only<'_>) -> Listed {
         let rules = |key: &str| routes.rules_of(key);
-        match route {
-            None => HttpCache::list(self, query, Some(&rules), None),
-            Some(route) => {
-                let is_wanted = |key: &str| is_of(routes, key, route);
-                HttpCache::list(self, query, Some(&rules), Some(&is_wanted))
-            }
+        let is_wanted = |key: &str| only.has(routes, key);
+        match only.is_all() {
+            true => HttpCache::list(self, query, Some(&rules), None),
+            false => HttpCache::list(self, query, Some(&rules), Some(&is_wanted)),
         }
     }
 
@@ -202,6 +199,23 @@ impl Managed for HttpCache {
     }
 }
 
-fn is_of(routes: &dyn KeyRoutes, key: &str, route: &str) -> bool {
-    routes.route_of(key).is_some_and(|of| *of == *route)
+/// Which entries are listed, beside what a purge could name. Everything by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Only<'a> {
+    /// Keys in which this stands somewhere, letter for letter.
+    pub(crate) contains: Option<&'a str>,
+    /// Those of this route.
+    pub(crate) route: Option<&'a str>,
+}
+
+impl Only<'_> {
+    fn is_all(self) -> bool {
+        self.contains.is_none() && self.route.is_none()
+    }
+
+    fn has(self, routes: &dyn KeyRoutes, key: &str) -> bool {
+        // To find a key's route takes longer than to look through it.
+        let is_of = |route: &str| routes.route_of(key).is_some_and(|of| *of == *route);
+        self.contains.is_none_or(|part| key.contains(part)) && self.route.is_none_or(is_of)
+    }
 }

@@ -13,8 +13,8 @@ use utoipa::{
 };
 
 use crate::{
-    entries, events, explain, forget, gone, health, held, history, instances, metrics, purge,
-    purges, routes, stage, stats, tags,
+    copies, entries, events, explain, forget, gone, health, held, history, instances, metrics,
+    purge, purges, routes, stage, stats, tags,
 };
 
 /// The admin API of Larder's caches. Paths are relative to where it is mounted. Errors are `application/problem+json`
@@ -46,6 +46,7 @@ use crate::{
         held::entry,
         held::body,
         tags::tags,
+        copies::copies,
         gone::gone,
         routes::routes,
         explain::post,

@@ -25,7 +25,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{key_routes::KeyRoutes, managed::Managed, problem::Problem};
+use crate::{
+    key_routes::KeyRoutes,
+    managed::{Managed, Only},
+    problem::Problem,
+};
 
 /// So many rows a list holds at most.
 const ROWS: usize = 10_000;
@@ -47,6 +51,7 @@ pub(crate) struct Wanted {
     pub(crate) cache: usize,
     pub(crate) order: Order,
     pub(crate) prefix: Option<String>,
+    pub(crate) contains: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) route: Option<String>,
 }
@@ -264,7 +269,7 @@ impl Snapshots {
             let made = Instant::now();
             let mut query = wanted.query(None);
             query.until = Some(made + PATIENCE);
-            let told = Arc::new(cache.list(&query, &*routes, wanted.route.as_deref()));
+            let told = Arc::new(cache.list(&query, &*routes, wanted.only()));
             if told.is_complete {
                 let list = Dated { made, took: made.elapsed(), told: Arc::clone(&told) };
                 snapshots.keep(Snapshot { wanted, from: None, list });
@@ -287,7 +292,7 @@ impl Snapshots {
         let (routes, wanted, from) = (Arc::clone(routes), wanted.clone(), from.cloned());
         spawn_blocking(move || {
             let made = Instant::now();
-            let told = cache.list(&wanted.query(from.as_ref()), &*routes, wanted.route.as_deref());
+            let told = cache.list(&wanted.query(from.as_ref()), &*routes, wanted.only());
             let list = Dated { made, took: made.elapsed(), told: Arc::new(told) };
             snapshots.keep(Snapshot { wanted, from, list });
             drop(turn);
@@ -335,6 +340,10 @@ impl Snapshots {
 }
 
 impl Wanted {
+    fn only(&self) -> Only<'_> {
+        Only { contains: self.contains.as_deref(), route: self.route.as_deref() }
+    }
+
     fn query(&self, from: Option<&From>) -> ListQuery {
         let mut query = ListQuery::new(self.order, ROWS);
         query.scopes.extend(self.prefix.clone().map(Scope::Prefix));

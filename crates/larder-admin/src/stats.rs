@@ -7,7 +7,11 @@ use larder::{Doubt, LowerStats};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{console::Console, problem::ProblemView};
+use crate::{
+    console::Console,
+    problem::ProblemView,
+    routes::{Requests, Traffic},
+};
 
 /// The counters of every cache, and what stands beside them.
 #[utoipa::path(
@@ -26,10 +30,28 @@ pub(crate) async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {
 pub(crate) struct Sample {
     uptime_seconds: f64,
     caches: Vec<CacheSample>,
+    /// Every request that was finished, those that no cache sees among them. `null` where nobody counts them: where an
+    /// application asks the caches itself.
+    traffic: Option<TrafficSample>,
     /// What others have added, each by its name.
     #[serde(flatten)]
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     further: BTreeMap<&'static str, serde_json::Value>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TrafficSample {
+    requests: Requests,
+    /// How often a service was asked, also for requests that pass and behind readers' backs.
+    origin_calls: u64,
+    /// How long that took until the heads of the answers, all together.
+    origin_seconds: f64,
+}
+
+impl From<Traffic> for TrafficSample {
+    fn from(Traffic { requests, origin_calls, origin_time }: Traffic) -> Self {
+        TrafficSample { requests, origin_calls, origin_seconds: origin_time.as_secs_f64() }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -195,6 +217,7 @@ impl Sample {
         Sample {
             uptime_seconds: console.started.elapsed().as_secs_f64(),
             caches: caches.collect(),
+            traffic: console.traffic.as_ref().map(|traffic| traffic().into()),
             further: console.stats.iter().map(|(name, part)| (*name, part())).collect(),
         }
     }

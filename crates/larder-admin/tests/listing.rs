@@ -94,6 +94,88 @@ async fn pages_tell_every_entry_once_in_each_order() {
 }
 
 #[tokio::test]
+async fn entries_are_found_by_a_part_of_their_keys() {
+    let posts = cache("posts");
+    let users = cache("users");
+    let router = Admin::new().cache(&posts).cache(&users).router();
+    for number in 0..120 {
+        insert(&posts, &format!("https://a/posts/{number}"), 10, &["post"]);
+        insert(&users, &format!("/users/{number}"), 10, &[]);
+    }
+    for (query, expected) in [
+        ("contains=ts/11", 11),
+        ("contains=rs/7", 11),
+        ("contains=/11", 22),
+        ("contains=/11&cache=users", 11),
+        ("contains=/11&tag=post", 11),
+        ("contains=/11&prefix=/users/119", 1),
+        ("contains=POSTS", 0),
+        ("contains=", 240),
+        ("contains=%25", 0),
+    ] {
+        for order in ["key", "bytes"] {
+            let page = get(&router, &format!("/v1/entries?{query}&order={order}&limit=1000")).await;
+            assert_eq!(
+                (keys(&page).len(), &page["total"]),
+                (expected, &json!(expected)),
+                "{query}"
+            );
+        }
+    }
+    let first = get(&router, "/v1/entries?contains=/11&order=key&limit=15").await;
+    let after = first["next"].as_str().unwrap();
+    let path = format!("/v1/entries?contains=/11&order=key&limit=15&after={after}");
+    let seen: BTreeSet<_> =
+        keys(&first).into_iter().chain(keys(&get(&router, &path).await)).collect();
+    assert_eq!(seen.len(), 22, "a page goes on among what was found");
+}
+
+#[tokio::test]
+async fn copies_that_differ_in_a_parameter_are_summed_up() {
+    let posts = cache("posts");
+    let router = Admin::new().cache(&posts).key_routes(ByFirstPart).router();
+    let none = get(&router, "/v1/copies").await;
+    assert_eq!((&none["looked_at"], &none["copies"]), (&json!(0), &json!([])));
+    for number in 0..40 {
+        insert(&posts, &format!("/posts/{}?utm_source={number}", number % 2), 100, &[]);
+        insert(&posts, &format!("/users/?page={number}"), 1, &[]);
+    }
+    insert(&posts, "/posts/1", 100, &[]);
+    // The list that was made before is told for a moment.
+    let mut found = none;
+    for _ in 0..100 {
+        found = get(&router, "/v1/copies").await;
+        if found["looked_at"] == 81 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((&found["looked_at"], &found["total"]), (&json!(81), &json!(81)));
+    let names: Vec<_> =
+        found["copies"].as_array().unwrap().iter().map(|copies| &copies["parameter"]).collect();
+    assert_eq!(names, ["utm_source", "page"], "{found}");
+    let first = &found["copies"][0];
+    assert_eq!(
+        (&first["entries"], &first["pages"], &first["cache"]),
+        (&json!(40), &json!(2), &json!("posts"))
+    );
+    assert_eq!(
+        (&first["most"]["entries"], &first["most"]["route"]),
+        (&json!(20), &json!("/posts/**"))
+    );
+    assert_eq!(
+        (&first["most"]["page"], &first["is_tracking"]),
+        (&json!("/posts/0"), &json!(cfg!(feature = "http")))
+    );
+    let spare = first["spare_bytes"].as_u64().unwrap();
+    assert!(spare >= 38 * 100 && spare < first["bytes"].as_u64().unwrap(), "{found}");
+
+    let of_users = get(&router, "/v1/copies?route=/users/**").await;
+    assert_eq!(of_users["copies"].as_array().unwrap().len(), 1, "{of_users}");
+    assert_eq!(of_users["copies"][0]["parameter"], "page");
+}
+
+#[tokio::test]
 async fn an_entry_is_told_with_all_that_is_known() {
     let posts = cache("posts");
     let router = Admin::new().cache(&posts).router();
@@ -127,6 +209,8 @@ async fn an_entry_is_told_with_all_that_is_known() {
         ("/v1/entries?order=size", 400),
         ("/v1/entries?after=x", 400),
         ("/v1/entries?page=2", 400),
+        ("/v1/copies?order=bytes", 400),
+        ("/v1/copies?cache=none", 404),
         ("/v1/tags?order=age", 400),
         ("/v1/gone?key=a&prefix=b", 400),
         ("/v1/gone?cause=lost", 400),
@@ -396,6 +480,11 @@ async fn whoever_counts_requests_and_calls_is_believed() {
         (&json!(5), &json!(10), &json!(0))
     );
     assert_eq!((&sample["origin_calls"], &sample["origin_seconds"]), (&json!(15), &json!(5.0)));
+    let traffic = &get(&router, "/v1/stats").await["traffic"];
+    let passed = traffic["requests"]["pass"].as_u64().unwrap();
+    assert!(passed > 5, "{traffic}");
+    assert_eq!(traffic["origin_calls"], 3 * passed, "{traffic}");
+    assert_eq!(get(&Admin::new().router(), "/v1/stats").await["traffic"], Value::Null);
 }
 
 #[test]

@@ -193,6 +193,12 @@ async fn a_crowd_is_counted_by_what_its_requests_were() {
         "unanswered": 1,
     });
     assert_eq!(report, expected);
+    let scrape = crowds.clone().oneshot(request("/metrics", None)).await.unwrap();
+    let scrape = scrape.into_body().collect().await.unwrap().to_bytes();
+    let scrape = String::from_utf8_lossy(&scrape);
+    for line in ["larder_admin_crowds_total 1", "larder_admin_crowd_requests_total 200"] {
+        assert!(scrape.lines().any(|told| told.starts_with(line)), "{line} in {scrape}");
+    }
     let hall = Hall { counts_calls: false, ..Hall::open() };
     let router = router(Stage::new().crowds(hall));
     let report = json_of(post(&router, "/v1/stage/crowd", r#"{"path":"/a"}"#).await).await;

@@ -139,6 +139,19 @@ impl IgnoredCookies {
         told.collect()
     }
 
+    /// The names of the others that are not among `known`, in their order. Browsers send a cookie without a name as its
+    /// value alone, which is told as no name.
+    pub(crate) fn others<'a>(
+        &'a self,
+        headers: Fields<'a>,
+        known: &'a [Box<str>],
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let names = cookies(headers).map(name_of);
+        names.filter(|name| {
+            !self.patterns.has(name) && !known.iter().any(|known| known.as_bytes() == *name)
+        })
+    }
+
     /// Takes them out of a request.
     pub fn strip(&self, headers: &mut HeaderMap) {
         if self.is_empty() || !headers.contains_key(COOKIE) {

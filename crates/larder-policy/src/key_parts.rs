@@ -100,6 +100,9 @@ pub struct KeyParts {
     pub parts: Vec<KeyPart>,
     /// In the order of the request.
     pub left_out: Vec<LeftOut>,
+    /// The names of the cookies by which the answer may be its reader's alone: the first 32 that are neither left out nor in
+    /// the key, each once. Empty where cookies do not matter by the rules.
+    pub personal_cookies: Vec<String>,
 }
 
 impl KeyParts {
@@ -129,7 +132,11 @@ impl KeyParts {
         let of_cookies = of_cookies.into_iter().map(|left| (Part::Cookie, left));
         let left_out = of_query.chain(of_cookies);
         let left_out = left_out.map(|(part, (name, why))| LeftOut { part, name, why }).collect();
-        KeyParts { parts, left_out }
+        let personal_cookies = match policy.cookies_matter {
+            true => policy.strange_cookies(headers),
+            false => Vec::new(),
+        };
+        KeyParts { parts, left_out, personal_cookies }
     }
 }
 
@@ -195,7 +202,8 @@ mod tests {
 
     fn told(policy: &Policy, url: &str, cookie: &'static str) -> (Vec<String>, Vec<String>) {
         let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(cookie))]);
-        let KeyParts { parts, left_out } = KeyParts::of(policy, &url.parse().unwrap(), &headers);
+        let KeyParts { parts, left_out, .. } =
+            KeyParts::of(policy, &url.parse().unwrap(), &headers);
         let part = |KeyPart { part, name, value }: KeyPart| {
             let name = name.map(|name| format!(" {name}")).unwrap_or_default();
             format!("{}{name}={}", part.as_str(), value.unwrap_or("-".to_owned()))
@@ -213,6 +221,23 @@ mod tests {
         let expected =
             ["scheme=http", "host=example.org", "path=/~a", "query b=2", "query a=-", "query =c"];
         assert_eq!((parts, left_out), (expected.map(str::to_owned).to_vec(), Vec::new()));
+    }
+
+    #[test]
+    fn cookies_that_make_a_request_personal_are_named_once_and_others_not() {
+        let named = |policy: &Policy, cookie: &str| {
+            let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(cookie).unwrap())]);
+            KeyParts::of(policy, &"https://a.example/".parse().unwrap(), &headers).personal_cookies
+        };
+        let policy = Policy::standard()
+            .ignore_cookies("analytics, theme".parse().unwrap())
+            .key_cookies(vec!["lang".to_owned()]);
+        assert_eq!(named(&policy, "_ga=1; sid=2; lang=de; theme=dark; sid=3; b=4"), ["sid", "b"]);
+        assert_eq!(named(&policy, "_ga=1; lang=de;;"), [""; 0]);
+        assert_eq!(named(&policy, "alone"), [""], "a value without a name");
+        assert_eq!(named(&policy.clone().cookies_matter(false), "sid=1"), [""; 0]);
+        let many: String = (0..1000).map(|at| format!("c{at}=1; ")).collect();
+        assert_eq!(named(&policy, &many).len(), 32);
     }
 
     #[test]

@@ -483,6 +483,19 @@ impl Policy {
         has_other_cookies(headers, &self.key_cookies)
     }
 
+    /// The names of those cookies, for who asks why; the first 32, each once.
+    pub(crate) fn strange_cookies(&self, headers: Fields<'_>) -> Vec<String> {
+        const MOST: usize = 32;
+        let mut names: Vec<String> = Vec::new();
+        for name in self.ignored_cookies().others(headers, &self.key_cookies) {
+            let name = String::from_utf8_lossy(name);
+            if names.len() < MOST && !names.iter().any(|known| *known == name) {
+                names.push(name.into_owned());
+            }
+        }
+        names
+    }
+
     /// The same for requests whose answers lie apart, for this reason, from those that the policy is for otherwise.
     pub fn apart(&self, reason: &str) -> Policy {
         let partition = match &self.partition {

@@ -43,8 +43,8 @@ pub enum Order {
 /// A place in an order: that of an entry. Of those with one rank, the key decides.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// What comes first is less. What it means depends on the order; it is the same each time, as long as the entry is, and
-    /// so it is in all caches of a process.
+    /// What comes first is less. What it means depends on the order (by [`Bytes`](Order::Bytes): `u64::MAX` less what the
+    /// entry weighs); it is the same each time, as long as the entry is, and so it is in all caches of a process.
     pub rank: u64,
     /// The entry's key.
     pub key: String,

@@ -5,6 +5,9 @@ import { afterEach, vi } from 'vitest';
 // What is waited for comes; on a busy machine it takes its time.
 configure({ asyncUtilTimeout: 8000 });
 
+// There is no screen, so nothing scrolls.
+Element.prototype.scrollIntoView = () => undefined;
+
 afterEach(() => {
   cleanup();
   vi.unstubAllGlobals();

@@ -91,6 +91,8 @@ pub struct Told {
     pub flight: Option<Says>,
     /// What is done with it, and why.
     pub verdict: VerdictView,
+    /// By which of its cookies the answer may be its reader's alone, where it is not answered from what is stored.
+    pub personal: Option<PersonalView>,
     /// What the next real request does.
     pub next: NextView,
     /// What is stored that nearly fits, where nothing does.
@@ -211,6 +213,18 @@ pub struct VerdictView {
     pub reason: String,
     /// Why, in a sentence.
     pub says: String,
+}
+
+/// The cookies that make a request look like one person's. Their values are told to nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PersonalView {
+    /// Their names.
+    pub cookies: Vec<String>,
+    /// What comes of that, in a sentence.
+    pub says: String,
+    /// The line of a route that ignores them, for cookies that change nothing in the answer. `None`: they have no names that
+    /// could stand there.
+    pub remedy: Option<String>,
 }
 
 /// What the next request does.

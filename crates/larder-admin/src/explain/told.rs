@@ -19,8 +19,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
     DifferView, Explain, Explained, GoneView, KeyView, LeftOutView, Looked, NearView, NextView,
-    PartView, PastRequest, Question, RequestView, RouteView, Says, TierView, Told, VariantView,
-    VerdictView, time, words,
+    PartView, PastRequest, PersonalView, Question, RequestView, RouteView, Says, TierView, Told,
+    VariantView, VerdictView, time, words,
 };
 use crate::problem::Problem;
 
@@ -83,6 +83,7 @@ pub async fn told_of(cache: &HttpCache, request: Request<()>, uri: &Uri, before:
         tiers: tiers(&dry),
         flight: words::flight(&dry).map(|says| Says { says }),
         verdict: verdict(&dry),
+        personal: personal(&dry, parts.personal_cookies),
         next: NextView { asks_origin: asks_origin(&dry), says: words::next(&dry, &service) },
         nearest,
         looked,
@@ -171,6 +172,13 @@ fn verdict(dry: &DryRun) -> VerdictView {
         Step::Refuse => "refused",
     };
     VerdictView { verdict, reason: dry.reason.to_string(), says: words::why(dry) }
+}
+
+/// What is answered from what is stored, and what the cache has no part in, is so whatever cookies there are.
+fn personal(dry: &DryRun, cookies: Vec<String>) -> Option<PersonalView> {
+    let is_asked = matches!(dry.step, Step::Ask { .. } | Step::Pass | Step::Refuse);
+    let is_keyed = dry.key.is_some() || dry.reason == Reason::Cookie;
+    (is_asked && is_keyed && !cookies.is_empty()).then(|| words::personal(cookies))
 }
 
 fn asks_origin(dry: &DryRun) -> bool {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use larder::http::{
     Below, DryRun, Held, RefreshOutlook, Standing, Step,
-    policy::{key_parts::Part, nearness::Difference, reason::Reason},
+    policy::{cookies::IgnoredCookies, key_parts::Part, nearness::Difference, reason::Reason},
 };
+
+use super::PersonalView;
 
 /// Why it is done so.
 pub(super) fn why(dry: &DryRun) -> String {
@@ -16,6 +18,28 @@ pub(super) fn why(dry: &DryRun) -> String {
         }
         _ => why.to_owned(),
     }
+}
+
+/// What cookies make of a request.
+pub(super) fn personal(cookies: Vec<String>) -> PersonalView {
+    let names: Vec<_> = cookies
+        .iter()
+        .map(|name| if name.is_empty() { "one without a name" } else { name })
+        .collect();
+    let (the, make) = match names[..] {
+        [_] => ("cookie", "makes"),
+        _ => ("cookies", "make"),
+    };
+    let says = format!(
+        "The {the} {} {make} this look like one person's request: its answer is kept only where the service says that it \
+         may be shared (Cache-Control: public, s-maxage).",
+        names.join(", ")
+    );
+    // What a list of names takes, and what needs no quoting there.
+    let is_plain = |name: &&String| !name.is_empty() && name.parse::<IgnoredCookies>().is_ok();
+    let plain: Vec<_> = cookies.iter().filter(is_plain).map(|name| format!("\"{name}\"")).collect();
+    let remedy = (!plain.is_empty()).then(|| format!("ignore_cookies = [{}]", plain.join(", ")));
+    PersonalView { cookies, says, remedy }
 }
 
 /// What memory holds.
@@ -198,6 +222,18 @@ fn seconds(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cookies_are_named_and_what_ignores_them_can_be_written() {
+        let told = |names: &[&str]| personal(names.iter().map(|name| (*name).to_owned()).collect());
+        let one = told(&["session"]);
+        assert!(one.says.starts_with("The cookie session makes this look like"), "{}", one.says);
+        assert_eq!(one.remedy.as_deref(), Some("ignore_cookies = [\"session\"]"));
+        let several = told(&["a", "", "b\"c"]);
+        assert!(several.says.starts_with("The cookies a, one without a name, b\"c make"));
+        assert_eq!(several.remedy.as_deref(), Some("ignore_cookies = [\"a\"]"));
+        assert_eq!(told(&[""]).remedy, None);
+    }
 
     #[test]
     fn what_differs_is_said_as_people_say_it() {

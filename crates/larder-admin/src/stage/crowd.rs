@@ -267,7 +267,7 @@ pub(crate) async fn crowd(
     request: Result<Json<Object<CrowdRequest>>, JsonRejection>,
 ) -> Result<Json<CrowdReport>, Problem> {
     let offered = console.stage.as_ref().and_then(|stage| Some((stage, stage.crowds.as_ref()?)));
-    let (Stage { turn, .. }, crowds) = offered.ok_or_else(not_offered)?;
+    let (Stage { turn, sent, .. }, crowds) = offered.ok_or_else(not_offered)?;
     let Json(Object(request)) = request.map_err(|rejection| Problem::of_json(TITLE, &rejection))?;
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
     let crowd = Crowd::of(request, &crowds.offer()).map_err(not_understood)?;
@@ -275,7 +275,9 @@ pub(crate) async fn crowd(
         let detail = "wait until it is over, then ask again";
         return Err(Problem::new(StatusCode::CONFLICT, "Another crowd is under way", detail));
     };
-    let gathering = gather(crowds.send(&crowd)?);
+    let on_its_way = crowds.send(&crowd)?;
+    sent.count(on_its_way.answers.len());
+    let gathering = gather(on_its_way);
     let Some(report) = console.stop.run_until_cancelled(gathering).await else {
         let detail = "this process stops, and the crowd with it";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", detail));

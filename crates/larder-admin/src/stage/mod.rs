@@ -20,6 +20,7 @@
 
 mod crowd;
 mod faults;
+mod sent;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -30,10 +31,13 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 pub use self::crowd::{Crowd, CrowdAnswer, CrowdOffer, Crowds, SentCrowd, Verdict};
-use self::faults::{OriginDelay, SharedTier};
 pub(crate) use self::{
     crowd::{__path_crowd, crowd},
     faults::{__path_break_shared, __path_slow_origin, break_shared, slow_origin},
+};
+use self::{
+    faults::{OriginDelay, SharedTier},
+    sent::CrowdsSent,
 };
 use crate::{
     console::Console,
@@ -45,6 +49,7 @@ pub struct Stage {
     crowds: Option<Box<dyn Crowds>>,
     /// Taken while a crowd is under way: there is one at a time.
     turn: Semaphore,
+    sent: CrowdsSent,
     shared: Option<SharedTier>,
     origin: Option<OriginDelay>,
 }
@@ -52,7 +57,8 @@ pub struct Stage {
 impl Stage {
     /// No acts.
     pub fn new() -> Stage {
-        Stage { crowds: None, turn: Semaphore::new(1), shared: None, origin: None }
+        let (turn, sent) = (Semaphore::new(1), CrowdsSent::default());
+        Stage { crowds: None, turn, sent, shared: None, origin: None }
     }
 
     /// Offers a crowd, which `crowds` sends.
@@ -86,6 +92,11 @@ impl Stage {
         let (says, delay, set) = (says.into(), Box::new(delay), Box::new(set));
         self.origin = Some(OriginDelay { usual, says, delay, set });
         self
+    }
+
+    /// How many crowds were sent, where they are offered.
+    pub(crate) fn sent(&self) -> Option<CrowdsSent> {
+        self.crowds.is_some().then(|| self.sent.clone())
     }
 
     fn acts(&self) -> Vec<ActView> {

@@ -136,6 +136,14 @@ fn outcome(said: &Value, colours: Colours) -> String {
 fn nodes(told: &Value, colours: Colours) -> Vec<Node> {
     let verdict = outcome(&told["verdict"], colours);
     let mut nodes = vec![leaf("verdict", verdict), leaf("next", word(&told["next"]["says"]))];
+    let personal = &told["personal"];
+    if !personal.is_null() {
+        let remedy = personal["remedy"].as_str();
+        let remedy =
+            remedy.map(|line| leaf("", format!("if the answer does not depend on them: {line}")));
+        let below = remedy.into_iter().collect();
+        nodes.push(Node { name: "cookies", text: word(&personal["says"]).to_owned(), below });
+    }
     if !told["flight"].is_null() {
         nodes.push(leaf("flight", word(&told["flight"]["says"])));
     }
@@ -278,6 +286,13 @@ GET https://a.example/p?utm_source=x
 ";
         assert_eq!(tree(&told, Colours::on(false)), expected);
         assert!(tree(&told, Colours::on(true)).contains("\u{1b}[1;31mmiss\u{1b}[0m"));
+        let mut of_one = told.clone();
+        of_one["personal"] = json!({ "cookies": ["sid"], "says": "The cookie sid.", "remedy": "ignore_cookies = [\"sid\"]" });
+        let expected = "\
+├─ cookies  The cookie sid.
+│  └─ if the answer does not depend on them: ignore_cookies = [\"sid\"]
+";
+        assert!(tree(&of_one, Colours::on(false)).contains(expected));
         let mut both = told.clone();
         both["with_policy"] = told.clone();
         assert!(

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::look::{CacheCounts, Look, Route, Upstream};
+use super::look::{CacheCounts, Look, Route, Traffic, Upstream};
 
 /// What `larder top --json` prints, and the screen shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -73,16 +73,31 @@ impl Figures {
         let misses = grown(|cache| cache.misses);
         let answered = hits.saturating_add(stale);
         let asked = answered.saturating_add(misses);
+        // The caches see no request that passes, and what one costs the service.
+        let traffic = |look: &Look| match &look.stats.traffic {
+            Some(Traffic { requests, origin_calls }) => (
+                requests.values().fold(0, |sum, count| u64::saturating_add(sum, *count)),
+                *origin_calls,
+            ),
+            None => (0, 0),
+        };
+        let (requests, calls) = match now.stats.traffic {
+            Some(_) => {
+                let (of, before) = (traffic(now), if is_same { traffic(before) } else { (0, 0) });
+                (of.0.saturating_sub(before.0), of.1.saturating_sub(before.1))
+            }
+            None => (asked, grown(|cache| cache.fetches)),
+        };
         let bounds = now.stats.caches.iter().map(|cache| cache.max_bytes);
         Figures {
             uptime_seconds: now.stats.uptime_seconds,
             seconds,
-            requests_per_second: per_second(asked as f64),
+            requests_per_second: per_second(requests as f64),
             hits_per_second: per_second(hits as f64),
             stale_per_second: per_second(stale as f64),
             misses_per_second: per_second(misses as f64),
             hit_ratio: ratio(answered, asked),
-            origin_calls_per_second: per_second(grown(|cache| cache.fetches) as f64),
+            origin_calls_per_second: per_second(calls as f64),
             origin_failures_per_second: per_second(grown(|cache| cache.fetch_failures) as f64),
             saved_seconds_per_second: per_second(saved),
             evictions_per_second: per_second(grown(|cache| cache.evictions) as f64),
@@ -214,6 +229,25 @@ mod tests {
         let route = &figures.routes.unwrap()[0];
         assert_eq!((route.requests_per_second, route.hit_ratio), (4.0, Some(0.75)));
         assert_eq!(route.origin_seconds_per_second, 1.0);
+    }
+
+    #[test]
+    fn what_passes_is_a_request_and_a_call_of_the_service() {
+        let began = Instant::now();
+        let traffic = |mut look: Look, passed: u64| {
+            look.stats.traffic = Some(Traffic {
+                requests: [("pass".to_owned(), passed), ("hit".to_owned(), 100)].into(),
+                origin_calls: passed,
+            });
+            look
+        };
+        let before = traffic(look(began, 10.0, 100, 10), 40);
+        let later = began + Duration::from_secs(2);
+        let figures = Figures::between(&before, &traffic(look(later, 12.0, 100, 10), 46));
+        assert_eq!((figures.requests_per_second, figures.origin_calls_per_second), (3.0, 3.0));
+        assert_eq!(figures.hit_ratio, None);
+        let anew = Figures::between(&before, &traffic(look(later, 1.0, 100, 10), 6));
+        assert_eq!(anew.origin_calls_per_second, 6.0);
     }
 
     #[test]

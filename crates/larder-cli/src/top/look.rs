@@ -30,8 +30,19 @@ pub(super) struct Look {
 pub(super) struct Stats {
     pub(super) uptime_seconds: f64,
     pub(super) caches: Vec<CacheCounts>,
+    /// None where nobody counts requests.
+    #[serde(default)]
+    pub(super) traffic: Option<Traffic>,
     #[serde(default)]
     pub(super) upstreams: Vec<Upstream>,
+}
+
+/// Every request that was finished, those that the cache has no part in as well.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Traffic {
+    pub(super) requests: BTreeMap<String, u64>,
+    pub(super) origin_calls: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -124,6 +124,13 @@ async fn what_became_of_a_request_is_found_by_the_id_of_its_answer() {
     assert!(said["origin_seconds"].as_f64().unwrap() > 0.0);
     let next = told(&larder, json!({ "url": "http://larder.test/posts/2?token=secret" })).await;
     assert_eq!(next["last"]["reason"], "cookie", "{next}");
+    assert_eq!(next["personal"], Value::Null, "it was asked without");
+    let headers = json!([["cookie", "sid=secret; theme=dark"], ["cookie", "sid=another"]]);
+    let url = "http://larder.test/posts/2?token=secret";
+    let named = told(&larder, json!({ "url": url, "headers": headers })).await;
+    assert_eq!(named["personal"]["cookies"], json!(["sid", "theme"]), "{named}");
+    assert_eq!(named["personal"]["remedy"], "ignore_cookies = [\"sid\", \"theme\"]");
+    assert!(!named["personal"].to_string().contains("dark"), "{named}");
     let other = told(&larder, json!({ "url": "http://larder.test/posts/2?token=another" })).await;
     assert_eq!(other["last"], Value::Null, "{other}");
     assert_eq!(larder.get_from_admin("/v1/requests/0").await.status(), 404);

@@ -39,7 +39,7 @@ async fn with_all_parts() -> (Larder, Origin, (TempDir, Certificate)) {
         "[[listener]]\nname = \"plain\"\nlisten = \"127.0.0.1:0\"\n\
          [[listener]]\nname = \"tls\"\nlisten = \"127.0.0.1:0\"\n\
          [listener.tls]\ncertificate = {file:?}\nkey = {key:?}\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\nstage = true\n\
          [upstream.app]\nurls = [\"http://{place}\", \"http://localhost:{port}\"]\n\
          [[route]]\npath = \"/slow/**\"\nmax_fetches = 3\nrequests_per_address = 100\n\
          [[cdn]]\nname = \"edge\"\nhosts = [\"www.example.org\"]\n\

@@ -184,6 +184,7 @@ fn refused(reason: &str, says: &str, status: u16) -> Told {
             reason: reason.to_owned(),
             says: says.to_owned(),
         },
+        personal: None,
         next: NextView { asks_origin: false, says: next },
         nearest: Vec::new(),
         looked: None,

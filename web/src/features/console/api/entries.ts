@@ -43,7 +43,8 @@ export type EntriesPage = Decoded<typeof pageShape>;
 
 /** Which of them, and in which order. What is empty chooses nothing. */
 export interface Selection {
-  readonly prefix: string;
+  /** What stands somewhere in the key. */
+  readonly part: string;
   readonly tag: string;
   readonly route: string;
   readonly order: Order;
@@ -51,13 +52,13 @@ export interface Selection {
 
 export function fetchEntries(
   api: Api,
-  { prefix, tag, route, order }: Selection,
+  { part, tag, route, order }: Selection,
   after: string | null,
   limit: number,
   signal: AbortSignal,
 ): Promise<EntriesPage> {
   const query = [
-    ['prefix', prefix],
+    ['contains', part],
     ['tag', tag],
     ['route', route],
     ['order', order],

@@ -44,6 +44,8 @@ const toldFields = {
   tiers: orElse(list(tierShape), []),
   flight: optional(shape({ says: text })),
   verdict: shape({ verdict: text, reason: text, says: orElse(text, '') }),
+  /** Cookies that make it look like one person's. Names alone. */
+  personal: optional(shape({ cookies: list(text), says: text, remedy: optional(text) })),
   next: optional(shape({ asks_origin: orElse(flag, false), says: text })),
   nearest: orElse(list(shape({ key: text, differs: orElse(list(differenceShape), []), says: text })), []),
   gone: optional(shape({ cause: orElse(text, ''), says: text })),

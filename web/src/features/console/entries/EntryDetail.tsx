@@ -1,6 +1,6 @@
 // One entry: its life as a bar, its variants' heads, the beginning of a body, and the ways to purge it.
 import { useQuery } from '@tanstack/react-query';
-import { useEffect, useRef, useState } from 'react';
+import { useState } from 'react';
 import { bytes, plural, span } from '../../../ui/format';
 import { Segments } from '../../../ui/Segments';
 import { useApi } from '../api/ApiContext';
@@ -8,7 +8,7 @@ import { fetchBody, fetchEntry } from '../api/entries';
 import type { OpenEntry } from '../api/entries';
 import { Loaded } from '../frame/Loaded';
 import { hrefOf } from '../place';
-import { useEscape } from '../frame/useEscape';
+import { useDetail } from '../frame/useDetail';
 import { FreshnessBar } from './FreshnessBar';
 import { PurgeEntry } from './PurgeEntry';
 import './EntryDetail.css';
@@ -20,10 +20,7 @@ interface Props {
 
 export function EntryDetail({ entryKey, closeHref }: Props) {
   const api = useApi();
-  const headRef = useRef<HTMLHeadingElement>(null);
-  // Whoever opened it with the keyboard goes on from here.
-  useEffect(() => headRef.current?.focus({ preventScroll: true }), []);
-  useEscape(closeHref);
+  const headRef = useDetail(closeHref);
   const entry = useQuery({ queryKey: ['entry', entryKey], queryFn: ({ signal }) => fetchEntry(api, entryKey, signal) });
   return (
     <section className="part entry-detail" aria-labelledby="entry-title">

@@ -1,10 +1,10 @@
 // Entries, a row each, as many as one scrolls to.
+import { useMemo } from 'react';
 import { bytes, span } from '../../../ui/format';
-import { useMedia } from '../../../ui/useMedia';
-import { VirtualRows } from '../../../ui/VirtualRows';
+import { MiddleCut } from '../../../ui/MiddleCut';
+import { VirtualGrid } from '../../../ui/VirtualGrid';
 import type { StoredEntry } from '../api/entries';
 import { FreshnessBar } from './FreshnessBar';
-import '../frame/GridTable.css';
 import './EntryTable.css';
 
 interface Props {
@@ -17,62 +17,66 @@ interface Props {
 
 const HEADS = ['Key', 'Freshness', 'Size', 'Age', 'Cost', 'Read'] as const;
 
-/** As in the stylesheet. */
-const NARROW = '(max-width: 56rem)';
-const ROW_PX = 44;
-const CARD_PX = 100;
-
 export function EntryTable({ entries, total, open, hrefTo, onNearEnd }: Props) {
-  const isNarrow = useMedia(NARROW);
+  // Two caches may hold the same key.
+  const keys = useMemo(() => entries.map(idOf), [entries]);
+  const opened = open === null ? undefined : entries.find(({ key }) => key === open);
   return (
-    <div className="grid-table entry-table" role="table" aria-label="Entries" aria-rowcount={(total ?? entries.length) + 1}>
-      <div role="rowgroup">
-        <div role="row" aria-rowindex={1} className="grid-row grid-head">
-          {HEADS.map((name, at) => (
-            <div key={name} role="columnheader" className={at > 1 ? 'number' : undefined}>
-              {name}
-            </div>
-          ))}
+    <VirtualGrid
+      label="Entries"
+      className="entry-table"
+      heads={HEADS.map((name, at) => (
+        <div key={name} role="columnheader" className={at > 1 ? 'number' : undefined}>
+          {name}
         </div>
+      ))}
+      keys={keys}
+      total={total}
+      rowPx={44}
+      cardPx={100}
+      open={opened === undefined ? open : idOf(opened)}
+      onNearEnd={onNearEnd}
+      renderRow={({ index, tabIndex }) => {
+        const entry = entries[index];
+        return entry === undefined ? null : <Cells entry={entry} href={hrefTo(entry.key)} tabIndex={tabIndex} />;
+      }}
+    />
+  );
+}
+
+function idOf({ cache, key }: StoredEntry): string {
+  return `${cache} ${key}`;
+}
+
+interface CellsProps {
+  readonly entry: StoredEntry;
+  readonly href: string;
+  readonly tabIndex: 0 | -1;
+}
+
+function Cells({ entry, href, tabIndex }: CellsProps) {
+  return (
+    <>
+      <div role="rowheader" className="entry-key">
+        <a href={href} className="mono grid-name" title={entry.key} aria-label={entry.key} tabIndex={tabIndex}>
+          <MiddleCut text={entry.key} />
+        </a>
       </div>
-      <VirtualRows
-        label="Entries"
-        count={entries.length}
-        rowPx={isNarrow ? CARD_PX : ROW_PX}
-        onNearEnd={onNearEnd}
-        renderRow={(index) => {
-          const entry = entries[index];
-          return entry === undefined ? null : (
-            <div
-              key={`${entry.cache} ${entry.key}`}
-              role="row"
-              aria-rowindex={index + 2}
-              className={entry.key === open ? 'grid-row grid-row-open figures' : 'grid-row figures'}
-            >
-              <div role="cell" className="entry-key">
-                <a href={hrefTo(entry.key)} className="mono" title={entry.key}>
-                  {entry.key}
-                </a>
-              </div>
-              <div role="cell" className="entry-fresh">
-                <FreshnessBar freshness={entry} />
-              </div>
-              <div role="cell" className="number" data-name="Size">
-                {bytes(entry.bytes)}
-              </div>
-              <div role="cell" className="number" data-name="Age">
-                {span(Math.round(entry.age_seconds))}
-              </div>
-              <div role="cell" className="number" data-name="Cost">
-                {entry.cost_seconds === null ? '–' : span(entry.cost_seconds)}
-              </div>
-              <div role="cell" className="number" data-name="Read">
-                {entry.heat ?? '–'}
-              </div>
-            </div>
-          );
-        }}
-      />
-    </div>
+      <div role="gridcell" className="entry-fresh">
+        <FreshnessBar freshness={entry} />
+      </div>
+      <div role="gridcell" className="number" data-name="Size">
+        {bytes(entry.bytes)}
+      </div>
+      <div role="gridcell" className="number" data-name="Age">
+        {span(Math.round(entry.age_seconds))}
+      </div>
+      <div role="gridcell" className="number" data-name="Cost">
+        {entry.cost_seconds === null ? '–' : span(entry.cost_seconds)}
+      </div>
+      <div role="gridcell" className="number" data-name="Read">
+        {entry.heat ?? '–'}
+      </div>
+    </>
   );
 }

@@ -1,10 +1,11 @@
-// What fills the memory: by route, and by tag.
+// What fills the memory: how much of it, by route, and by tag.
 import { useQuery } from '@tanstack/react-query';
 import { bytes, percent, plural } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchTags } from '../api/entries';
 import { fetchRoutes } from '../api/routes';
 import { Loaded } from '../frame/Loaded';
+import { Memory } from './Memory';
 import './Filling.css';
 
 interface Props {
@@ -19,9 +20,10 @@ export function Filling({ hrefTo }: Props) {
   const tags = useQuery({ queryKey: ['tags'], queryFn: ({ signal }) => fetchTags(api, MOST, signal) });
   return (
     <section className="filling" aria-label="What fills the memory">
+      <Memory />
       <div className="part">
         <header className="part-head">
-          <h2>What fills the memory, by route</h2>
+          <h2>What fills it, by route</h2>
         </header>
         <Loaded query={routes} what="its routes">
           {(told) => {

@@ -1,11 +1,11 @@
 // Keys that went, a row each, the newest first.
+import { useMemo } from 'react';
 import { ago, clockTime } from '../../../ui/format';
-import { useMedia } from '../../../ui/useMedia';
-import { VirtualRows } from '../../../ui/VirtualRows';
+import { MiddleCut } from '../../../ui/MiddleCut';
+import { VirtualGrid } from '../../../ui/VirtualGrid';
 import type { GoneKey } from '../api/gone';
 import { hrefOf } from '../place';
 import { causeWords } from './gone';
-import '../frame/GridTable.css';
 import './GoneTable.css';
 
 interface Props {
@@ -18,63 +18,57 @@ interface Props {
 
 const HEADS = ['Key', 'Why', 'When', 'By'] as const;
 
-/** As in the stylesheet. On a narrow page a row is a card. */
-const NARROW = '(max-width: 56rem)';
-const ROW_PX = 40;
-const CARD_PX = 84;
-
 export function GoneTable({ gone, asOf, byHref }: Props) {
-  const isNarrow = useMedia(NARROW);
+  // A key can have gone several times.
+  const keys = useMemo(() => gone.map((_, at) => String(at)), [gone]);
   return (
-    <div className="grid-table gone-table" role="table" aria-label="What went lately" aria-rowcount={gone.length + 1}>
-      <div role="rowgroup">
-        <div role="row" aria-rowindex={1} className="grid-row grid-head">
-          {HEADS.map((name) => (
-            <div key={name} role="columnheader">
-              {name}
-            </div>
-          ))}
+    <VirtualGrid
+      label="What went lately"
+      className="gone-table"
+      heads={HEADS.map((name) => (
+        <div key={name} role="columnheader">
+          {name}
         </div>
-      </div>
-      <VirtualRows
-        label="What went lately"
-        count={gone.length}
-        rowPx={isNarrow ? CARD_PX : ROW_PX}
-        renderRow={(index) => {
-          const one = gone[index];
-          return one === undefined ? null : <Row key={index} one={one} index={index} asOf={asOf} byHref={byHref} />;
-        }}
-      />
-    </div>
+      ))}
+      keys={keys}
+      rowPx={40}
+      cardPx={84}
+      renderRow={({ index, tabIndex }) => {
+        const one = gone[index];
+        return one === undefined ? null : <Cells one={one} asOf={asOf} byHref={byHref} tabIndex={tabIndex} />;
+      }}
+    />
   );
 }
 
-interface RowProps {
+interface CellsProps {
   readonly one: GoneKey;
-  readonly index: number;
   readonly asOf: number;
   readonly byHref: (by: string) => string;
+  readonly tabIndex: 0 | -1;
 }
 
-function Row({ one: { key, cause, at, purge }, index, asOf, byHref }: RowProps) {
+function Cells({ one: { key, cause, at, purge }, asOf, byHref, tabIndex }: CellsProps) {
   // A key of an application that is no URL can be asked about nowhere else.
   const isUrl = /^https?:\/\//.test(key);
   return (
-    <div role="row" aria-rowindex={index + 2} className="grid-row figures">
-      <div role="cell" className="gone-key" title={key}>
-        {isUrl ? (
-          <a href={hrefOf('explain', { url: key })} className="mono">
-            {key}
+    <>
+      {isUrl ? (
+        <div role="rowheader">
+          <a href={hrefOf('explain', { url: key })} className="mono grid-name" title={key} aria-label={key} tabIndex={tabIndex}>
+            <MiddleCut text={key} />
           </a>
-        ) : (
-          <span className="mono">{key}</span>
-        )}
-      </div>
-      <div role="cell">{causeWords(cause)}</div>
-      <div role="cell" title={at.toISOString()}>
+        </div>
+      ) : (
+        <div role="rowheader" className="mono" title={key} tabIndex={tabIndex}>
+          <MiddleCut text={key} />
+        </div>
+      )}
+      <div role="gridcell">{causeWords(cause)}</div>
+      <div role="gridcell" title={at.toISOString()}>
         {clockTime(at)} <span className="soft">{ago(at, asOf)}</span>
       </div>
-      <div role="cell">
+      <div role="gridcell">
         {purge === null ? (
           <span className="soft">{cause === 'purged' ? 'a purge that is not remembered' : '–'}</span>
         ) : (
@@ -82,12 +76,12 @@ function Row({ one: { key, cause, at, purge }, index, asOf, byHref }: RowProps) 
             <span className="soft">
               {purge.mode}, {clockTime(purge.at)}
             </span>{' '}
-            <a href={byHref(purge.what)} className="mono" title={purge.what}>
+            <a href={byHref(purge.what)} className="mono" title={purge.what} tabIndex={tabIndex}>
               {purge.what}
             </a>
           </>
         )}
       </div>
-    </div>
+    </>
   );
 }

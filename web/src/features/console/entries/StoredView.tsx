@@ -5,6 +5,7 @@ import { Notice } from '../../../ui/Notice';
 import { Picker } from '../../../ui/Picker';
 import { ORDERS } from '../api/entries';
 import { isNotTold, problemOf } from '../api/trouble';
+import { Copies } from '../frame/Copies';
 import { go, hrefOf } from '../place';
 import { EntryDetail } from './EntryDetail';
 import { EntryTable } from './EntryTable';
@@ -27,12 +28,17 @@ export function StoredView({ query }: Props) {
   const hrefTo = (changes: Readonly<Record<string, string | null>>) =>
     hrefOf('entries', { ...selection, key: open, ...changes });
   const change = (changes: Readonly<Record<string, string>>) => go(hrefTo(changes), 'replace');
-  const isNarrowed = selection.prefix !== '' || selection.tag !== '' || selection.route !== '';
+  const isNarrowed = selection.part !== '' || selection.tag !== '' || selection.route !== '';
 
   return (
     <>
       {/* Whoever has opened an entry wants to see that. */}
-      {open === null ? <Filling hrefTo={(changes) => hrefOf('entries', { order: 'bytes', ...changes })} /> : null}
+      {open === null ? (
+        <>
+          <Filling hrefTo={(changes) => hrefOf('entries', { order: 'bytes', ...changes })} />
+          <Copies route={selection.route} />
+        </>
+      ) : null}
       <div className={open === null ? 'entries' : 'entries entries-split'}>
         {open === null ? null : <EntryDetail key={open} entryKey={open} closeHref={hrefTo({ key: null })} />}
         <section className="part entries-list" aria-labelledby="entries-title">
@@ -46,7 +52,7 @@ export function StoredView({ query }: Props) {
             </p>
           </header>
           <div className="entries-find">
-            <Typed label="Begins with" value={selection.prefix} onChange={(prefix) => change({ prefix })} placeholder="https://…" />
+            <Typed label="Key contains" value={selection.part} onChange={(part) => change({ part })} placeholder="/posts/" />
             <Typed label="Tag" value={selection.tag} onChange={(tag) => change({ tag })} placeholder="front-page" />
             <Typed label="Route" value={selection.route} onChange={(route) => change({ route })} placeholder="/posts/{id}" />
             <Picker label="Order" options={ORDER_OPTIONS} value={selection.order} onChoose={(order) => change({ order })} />
@@ -54,7 +60,7 @@ export function StoredView({ query }: Props) {
           {told === undefined ? (
             <Untold error={asked.error} isFetching={asked.isFetching} onAgain={() => void asked.refetch()} />
           ) : told.entries.length === 0 ? (
-            <p className="soft">{isNarrowed ? nothingFits(selection.prefix) : 'Nothing is stored.'}</p>
+            <p className="soft">{isNarrowed ? 'Nothing stored fits that.' : 'Nothing is stored.'}</p>
           ) : (
             <>
               <EntryTable entries={told.entries} total={told.first.total} open={open} hrefTo={(key) => hrefTo({ key })} onNearEnd={more} />
@@ -67,12 +73,6 @@ export function StoredView({ query }: Props) {
       </div>
     </>
   );
-}
-
-function nothingFits(prefix: string): string {
-  return prefix.startsWith('/')
-    ? 'Nothing stored begins like that. What a gateway stores begins with http:// or https:// and the host.'
-    : 'Nothing stored fits that.';
 }
 
 function titleOf(total: number | null, isNarrowed: boolean): string {

@@ -13,7 +13,7 @@ export const ORDER_NAMES: Readonly<Record<Order, string>> = {
 
 export function readSelection(query: URLSearchParams): Selection {
   return {
-    prefix: query.get('prefix') ?? '',
+    part: query.get('part') ?? '',
     tag: query.get('tag') ?? '',
     route: query.get('route') ?? '',
     order: ORDERS.find((order) => order === query.get('order')) ?? 'bytes',

@@ -19,7 +19,7 @@ interface Props {
 
 export function ExplanationTree({ title, told, last }: Props) {
   const id = useId();
-  const { verdict, route, key, tiers, flight, next, nearest, gone } = told;
+  const { verdict, route, key, tiers, flight, next, nearest, gone, personal } = told;
   const known = verdictOf(verdict.verdict);
   const remedy = remedyOf(told, last);
   return (
@@ -86,6 +86,7 @@ export function ExplanationTree({ title, told, last }: Props) {
             </ul>
           </Branch>
         )}
+        {personal === null ? null : <Branch name="Cookies">{personal.says}</Branch>}
         {tiers.map(({ tier, says, variants }) => (
           <Branch key={tier} name={tier === 'memory' ? 'Memory' : tier === 'shared' ? 'Shared' : tier}>
             {says}
@@ -154,7 +155,9 @@ export function ExplanationTree({ title, told, last }: Props) {
 }
 
 /** That nothing is stored is no fault by itself: why the last answer was not kept is, if that is known. */
-function remedyOf({ verdict, gone, nearest }: Told, last: Explanation['last']): string | null {
+function remedyOf({ verdict, gone, nearest, personal }: Told, last: Explanation['last']): string | null {
+  const isCookie = verdict.reason === 'cookie' || (verdict.reason === 'uri-miss' && last?.reason === 'cookie');
+  if (isCookie) return cookieRemedy(personal);
   if (verdict.reason !== 'uri-miss') return verdict.verdict === 'hit' ? null : reasonWords(verdict.reason).remedy;
   const apart = parametersApart(nearest[0]);
   if (apart.length > 0) {
@@ -163,6 +166,15 @@ function remedyOf({ verdict, gone, nearest }: Told, last: Explanation['last']): 
   }
   if (gone !== null && ['evicted', 'purged'].includes(gone.cause)) return reasonWords(gone.cause).remedy;
   return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;
+}
+
+/** Which of them is not known where the request was pasted without. */
+function cookieRemedy(personal: Told['personal']): string | null {
+  const { remedy } = reasonWords('cookie');
+  if (personal === null) return `${remedy ?? ''} Add the field \`Cookie\` to the request to see which of its cookies are meant.`;
+  if (personal.remedy === null) return remedy;
+  const [theirs, they] = personal.cookies.length === 1 ? ['it is', 'it'] : ['they are', 'them'];
+  return `If ${theirs} analytics, ignore ${they}: \`${personal.remedy}\` in the route. If the answer is the same for everybody: \`cookies_matter = false\`. If it is a login, this is as it should be.`;
 }
 
 /** The parameters by which it differs from what is stored, if it differs by nothing else. */

@@ -24,6 +24,7 @@ const told = (given: Partial<Told>): Told => ({
   next: { asks_origin: false, says: 'From memory.' },
   nearest: [],
   gone: null,
+  personal: null,
   ...given,
 });
 

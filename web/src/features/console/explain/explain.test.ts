@@ -91,6 +91,7 @@ const explanation = (given: Partial<Explanation>): Explanation => ({
   next: null,
   nearest: [],
   gone: null,
+  personal: null,
   last: null,
   with_policy: null,
   ...given,

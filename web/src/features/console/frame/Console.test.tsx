@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { DELIBERATE } from '../../../wire/deliberate';
 import { Api } from '../api/api';
 import { Session } from '../api/session';
-import { FakeAdmin } from '../testing/FakeAdmin';
+import { FakeAdmin, secondOf } from '../testing/FakeAdmin';
 import { Console } from './Console';
 
 let admin: FakeAdmin;
@@ -124,11 +124,51 @@ describe('routes', () => {
         .map((row) => within(row).getByRole('link').textContent);
     await heading('6 routes');
     expect(names()[0]).toBe('/search');
+    expect(screen.getByRole('row', { name: /^\/search 97\s% uri-miss 11/ })).toBeTruthy();
     await user.click(screen.getByRole('button', { name: /^Requests/ }));
     expect(names()[0]).toBe('/static/**');
     expect(screen.getByRole('columnheader', { name: /^Requests/ }).getAttribute('aria-sort')).toBe('descending');
     await user.type(screen.getByRole('searchbox', { name: 'Find' }), 'me');
     expect(names()).toEqual(['/me']);
+  });
+
+  test('are walked through by arrow keys, and what is closed gives the focus back', async () => {
+    const user = open('#/routes');
+    await heading('6 routes');
+    screen.getByRole('searchbox', { name: 'Find' }).focus();
+    await user.tab();
+    for (const name of ['Route', 'Requests']) {
+      expect(document.activeElement?.textContent).toBe(name);
+      await user.tab();
+    }
+    screen.getByRole('link', { name: '/search', description: '/search' }).focus();
+    await user.keyboard('{ArrowDown}{Enter}');
+    expect(document.activeElement).toBe(await heading('/me'));
+    await user.keyboard('{Escape}');
+    await waitFor(() => expect(document.activeElement?.textContent).toBe('/me'));
+    expect(document.activeElement?.tagName).toBe('A');
+
+    await user.keyboard('{End}{Enter}');
+    await heading('/static/**');
+    await user.click(screen.getByRole('link', { name: 'Close' }));
+    await waitFor(() => expect(document.activeElement?.textContent).toBe('/static/**'));
+  });
+
+  test('closed, the sentence above the list has the focus again if that has opened it', async () => {
+    const user = open('#/routes');
+    const sentence = within(await screen.findByRole('region', { name: 'The origin’s time' })).getByRole('link');
+    sentence.focus();
+    await user.keyboard('{Enter}');
+    await heading('/search');
+    await user.keyboard('{Escape}');
+    await waitFor(() => expect(document.activeElement).toBe(sentence));
+  });
+
+  test('tell of a route which parameter multiplies its entries', async () => {
+    admin.copy('https://shop.example/posts/1', 20);
+    open('#/routes?open=%2Fposts%2F%7Bid%7D');
+    const copies = within(await screen.findByRole('region', { name: 'Stored more than once' }));
+    expect(copies.getByText(/they differ only in/)).toBeTruthy();
   });
 
   test('ten thousand are a few elements', async () => {
@@ -138,7 +178,7 @@ describe('routes', () => {
     open('#/routes');
     await heading('10,000 routes');
     expect(screen.getAllByRole('row').length).toBeLessThan(60);
-    expect(screen.getByRole('table', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10001');
+    expect(screen.getByRole('grid', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10001');
   });
 
   test('a server that does not tell them says so, and one that is gone can be asked again', async () => {
@@ -167,6 +207,17 @@ describe('explain', () => {
     await waitFor(() => expect(screen.queryByRole('heading', { name: 'What your change changes' })).toBeNull());
     // One can go back to it, and what was added stands in no address.
     expect(location.hash).toBe('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1%3Futm_source%3Dmail');
+  });
+
+  test('names the cookies that make a request personal, and the line that ignores them', async () => {
+    const user = open('#/explain');
+    await user.type(
+      screen.getByRole('textbox', { name: /A URL, or a line of curl/ }),
+      "curl https://shop.example/me -H 'cookie: sid=1; theme=dark'{Enter}",
+    );
+    await screen.findByText(/The cookies sid, theme make this look like one person’s request/);
+    expect(screen.getByText('ignore_cookies = ["sid", "theme"]')).toBeTruthy();
+    expect(screen.queryByText('ignore_cookies = ["analytics"]')).toBeNull();
   });
 
   test('by Enter, and not of a path alone', async () => {
@@ -273,6 +324,49 @@ describe('entries', () => {
     await screen.findByText(/Marked stale: 1 entry/);
     expect(admin.posted.at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], mode: 'soft' });
     await screen.findAllByText('purged: stale');
+  });
+
+  test('closed, the row of an entry has the focus, also where an address has opened it', async () => {
+    const key = 'https://shop.example/posts/34';
+    const user = open(`#/entries?order=bytes&key=${encodeURIComponent(key)}`);
+    await heading(key);
+    await screen.findByRole('grid', { name: 'Entries' });
+    await user.keyboard('{Escape}');
+    await waitFor(() => expect(document.activeElement).toBe(screen.getByRole('link', { name: key })));
+    await user.keyboard('{ArrowDown}{Enter}');
+    expect(document.activeElement).toBe(await screen.findByRole('heading', { level: 2, name: /page=159$/ }));
+  });
+
+  test('are found by any part of their keys', async () => {
+    const user = open('#/entries');
+    await heading('240 entries');
+    await user.type(screen.getByLabelText('Key contains'), 'q=honey');
+    await heading('10 entries fit');
+    expect(location.hash).toContain('part=q%3Dhoney');
+    await user.type(screen.getByLabelText('Key contains'), '?');
+    await screen.findByText('Nothing stored fits that.');
+  });
+
+  test('say how full the memory is, and what had to go', async () => {
+    admin.samples = Array.from({ length: 3600 }, (_, at) => ({ ...secondOf(1_764_500_000 + at), evictions: at < 12 ? 100 : 0 }));
+    admin.lose('https://shop.example/posts/2', 'evicted');
+    open('#/entries');
+    const fills = within(await screen.findByRole('region', { name: 'What fills the memory' }));
+    expect((await fills.findByText(/163\sMiB of 256\sMiB, 64\s%/)).textContent).toContain('18,342 entries');
+    expect(await fills.findByRole('link', { name: '1,200 entries' })).toBeTruthy();
+    expect(fills.getByText(/In the last hour/).textContent).toContain('had to go for want of room');
+    await fills.findByText(/: 35 evicted\./);
+  });
+
+  test('that are one page but for a parameter are summed up, with what would keep one', async () => {
+    admin.copy('https://shop.example/posts/1', 1204);
+    const user = open('#/entries');
+    const copies = within(await screen.findByRole('region', { name: 'Stored more than once' }));
+    expect(copies.getByText(/The same page 1,204 times/)).toBeTruthy();
+    expect(copies.getByText('query_deny = ["tracking"]')).toBeTruthy();
+    await user.click(copies.getByRole('link', { name: 'https://shop.example/posts/1' }));
+    await heading(/entries fit$/);
+    expect(location.hash).toContain('part=https%3A%2F%2Fshop.example%2Fposts%2F1');
   });
 
   test('more come as one scrolls, and all are counted from the start', async () => {

@@ -1,5 +1,7 @@
 // The large numbers of a stretch of time, each with what it is made of.
+import { Fragment } from 'react';
 import { bytes, percent, perSecond, plural, short, span, wholeNumber } from '../../../ui/format';
+import { MarkSign } from '../../../ui/MarkSign';
 import type { Sample } from '../api/samples';
 import { hitRatioOf, requestsOf, VERDICTS } from '../api/samples';
 import { VERDICT_WORDS } from '../words/verdicts';
@@ -29,7 +31,7 @@ export function Readings({ sum, last, isOld }: Props) {
               <i key={verdict} className={`chart-layer-${verdict}`} style={{ flexGrow: sum[verdict] }} />
             ))}
           </span>
-          <small>{requests === 0 ? 'Nobody asked.' : `${wholeNumber(requests)} in all: ${partsOf(sum, requests)}`}</small>
+          <small>{requests === 0 ? 'Nobody asked.' : <Parts sum={sum} requests={requests} />}</small>
         </dd>
       </div>
       <div>
@@ -80,9 +82,24 @@ export function Readings({ sum, last, isOld }: Props) {
   );
 }
 
-function partsOf(sum: Sum, requests: number): string {
-  const parts = VERDICTS.filter((verdict) => sum[verdict] > 0).map(
-    (verdict) => `${VERDICT_WORDS[verdict].name.toLowerCase()} ${percent(sum[verdict] / requests)}`,
+interface PartsProps {
+  readonly sum: Sum;
+  readonly requests: number;
+}
+
+/** Each with the sign that its colour in the bar has elsewhere. */
+function Parts({ sum, requests }: PartsProps) {
+  return (
+    <>
+      {wholeNumber(requests)} in all:
+      {VERDICTS.filter((verdict) => sum[verdict] > 0).map((verdict) => (
+        <Fragment key={verdict}>
+          {' '}
+          <span className="readings-part">
+            <MarkSign mark={VERDICT_WORDS[verdict].mark} /> {VERDICT_WORDS[verdict].name.toLowerCase()} {percent(sum[verdict] / requests)}
+          </span>
+        </Fragment>
+      ))}
+    </>
   );
-  return `${parts.join(', ')}.`;
 }

@@ -1,6 +1,5 @@
 // One route: why it is not better and what would mend it, how long it takes, which of its keys cost most.
 import { useQuery } from '@tanstack/react-query';
-import { useEffect, useRef } from 'react';
 import { bytes, percent, plural, span, wholeNumber } from '../../../ui/format';
 import { MarkSign } from '../../../ui/MarkSign';
 import { Words } from '../../../ui/Words';
@@ -9,8 +8,9 @@ import { fetchEntries } from '../api/entries';
 import { countGone } from '../api/gone';
 import type { Latency, Route } from '../api/routes';
 import { requestsOf, VERDICTS } from '../api/samples';
+import { Copies } from '../frame/Copies';
 import { Loaded } from '../frame/Loaded';
-import { useEscape } from '../frame/useEscape';
+import { useDetail } from '../frame/useDetail';
 import { hrefOf } from '../place';
 import { reasonWords } from '../words/reasons';
 import { VERDICT_WORDS } from '../words/verdicts';
@@ -25,10 +25,7 @@ interface Props {
 const MOST_KEYS = 10;
 
 export function RouteDetail({ route, closeHref }: Props) {
-  const headRef = useRef<HTMLHeadingElement>(null);
-  // Whoever opened it with the keyboard goes on from here.
-  useEffect(() => headRef.current?.focus({ preventScroll: true }), []);
-  useEscape(closeHref);
+  const headRef = useDetail(closeHref);
   const requests = requestsOf(route.requests);
   const reasons = missReasons(route);
   return (
@@ -60,7 +57,7 @@ export function RouteDetail({ route, closeHref }: Props) {
                 {says} <span className="soft figures">{wholeNumber(count)}, {reason}</span>
               </p>
               {remedy === null ? null : (
-                <p className="reasons-remedy">
+                <p className="remedy">
                   <Words text={remedy} />
                 </p>
               )}
@@ -111,6 +108,7 @@ export function RouteDetail({ route, closeHref }: Props) {
         {route.limited > 0 ? ` ${plural(route.limited, 'request was', 'requests were')} over a bound.` : ''}
       </p>
 
+      <Copies route={route.route} />
       <Keys route={route.route} />
     </section>
   );
@@ -172,7 +170,7 @@ function Keys({ route }: KeysProps) {
   const keys = useQuery({
     queryKey: ['entries', 'of-route', route],
     queryFn: ({ signal }) =>
-      fetchEntries(api, { prefix: '', tag: '', route, order: 'cost' }, null, MOST_KEYS, signal),
+      fetchEntries(api, { part: '', tag: '', route, order: 'cost' }, null, MOST_KEYS, signal),
   });
   return (
     <>

@@ -1,13 +1,13 @@
 // All routes, a row each; ordered by the column that is pressed.
+import { useMemo } from 'react';
 import { bytes, percent, short, span } from '../../../ui/format';
-import { VirtualRows } from '../../../ui/VirtualRows';
-import { useMedia } from '../../../ui/useMedia';
+import { MiddleCut } from '../../../ui/MiddleCut';
+import { VirtualGrid } from '../../../ui/VirtualGrid';
 import type { Route } from '../api/routes';
 import { requestsOf, VERDICTS } from '../api/samples';
 import { COLUMNS } from './order';
 import type { Column, Order } from './order';
 import { mainReason } from './waste';
-import '../frame/GridTable.css';
 import './RouteTable.css';
 
 interface Props {
@@ -28,73 +28,62 @@ const NAMES: Readonly<Record<Column, string>> = {
   bytes: 'Held',
 };
 
-/** As in the stylesheet. On a narrow page a row is a card of four lines. */
-const NARROW = '(max-width: 56rem)';
-const ROW_PX = 40;
-const CARD_PX = 112;
-
 export function RouteTable({ routes, order, open, onOrder, hrefTo }: Props) {
-  const isNarrow = useMedia(NARROW);
+  const keys = useMemo(() => routes.map(({ route }) => route), [routes]);
   const most = Math.max(1e-9, ...routes.map(({ origin_seconds }) => origin_seconds));
   return (
-    <div className="grid-table route-table" role="table" aria-label="Routes" aria-rowcount={routes.length + 1}>
-      <div role="rowgroup">
-        <div role="row" aria-rowindex={1} className="grid-row grid-head">
-          {COLUMNS.map((column) => (
-            <div
-              key={column}
-              role="columnheader"
-              className={column === 'route' ? undefined : 'number'}
-              aria-sort={order.column !== column ? 'none' : order.isDescending ? 'descending' : 'ascending'}
-            >
-              <button type="button" onClick={() => onOrder(column)}>
-                {NAMES[column]}
-                <span aria-hidden="true">{order.column !== column ? '' : order.isDescending ? ' ↓' : ' ↑'}</span>
-              </button>
-            </div>
-          ))}
-        </div>
-      </div>
-      {routes.length === 0 ? (
-        <p className="soft">None fits.</p>
-      ) : (
-        <VirtualRows
-          label="Routes"
-          count={routes.length}
-          rowPx={isNarrow ? CARD_PX : ROW_PX}
-          renderRow={(index) => {
-            const route = routes[index];
-            return route === undefined ? null : (
-              <Row key={route.route} route={route} index={index} most={most} isOpen={route.route === open} href={hrefTo(route.route)} />
-            );
-          }}
-        />
-      )}
-    </div>
+    <>
+      <VirtualGrid
+        label="Routes"
+        className="route-table"
+        heads={COLUMNS.map((column) => (
+          <div
+            key={column}
+            role="columnheader"
+            className={column === 'route' ? undefined : 'number'}
+            aria-sort={order.column !== column ? 'none' : order.isDescending ? 'descending' : 'ascending'}
+          >
+            <button type="button" onClick={() => onOrder(column)}>
+              {NAMES[column]}
+              <span aria-hidden="true">{order.column !== column ? '' : order.isDescending ? ' ↓' : ' ↑'}</span>
+            </button>
+          </div>
+        ))}
+        keys={keys}
+        rowPx={40}
+        cardPx={112}
+        open={open}
+        renderRow={({ index, tabIndex }) => {
+          const route = routes[index];
+          return route === undefined ? null : <Cells route={route} most={most} href={hrefTo(route.route)} tabIndex={tabIndex} />;
+        }}
+      />
+      {routes.length === 0 ? <p className="soft">None fits.</p> : null}
+    </>
   );
 }
 
-interface RowProps {
+interface CellsProps {
   readonly route: Route;
-  readonly index: number;
+  /** The longest time that a route has had of the origin. */
   readonly most: number;
-  readonly isOpen: boolean;
   readonly href: string;
+  readonly tabIndex: 0 | -1;
 }
 
-function Row({ route, index, most, isOpen, href }: RowProps) {
+function Cells({ route, most, href, tabIndex }: CellsProps) {
   return (
-    <div role="row" aria-rowindex={index + 2} className={isOpen ? 'grid-row grid-row-open figures' : 'grid-row figures'}>
-      <div role="cell" className="route-name">
-        <a href={href} className="mono" title={route.route}>
-          {route.route}
+    <>
+      <div role="rowheader" className="route-name">
+        <a href={href} className="mono grid-name" title={route.route} aria-label={route.route} tabIndex={tabIndex}>
+          <MiddleCut text={route.route} />
         </a>{' '}
         <span className="soft route-why">{mainReason(route)}</span>
       </div>
-      <div role="cell" className="number" data-name={NAMES.requests}>
+      <div role="gridcell" className="number" data-name={NAMES.requests}>
         {short(requestsOf(route.requests))}
       </div>
-      <div role="cell" className="number" data-name={NAMES.hit_ratio}>
+      <div role="gridcell" className="number" data-name={NAMES.hit_ratio}>
         {route.hit_ratio === null ? '–' : percent(route.hit_ratio)}
         <span className="route-verdicts" aria-hidden="true">
           {VERDICTS.filter((verdict) => route.requests[verdict] > 0).map((verdict) => (
@@ -102,19 +91,19 @@ function Row({ route, index, most, isOpen, href }: RowProps) {
           ))}
         </span>
       </div>
-      <div role="cell" className="number route-cost" data-name={NAMES.origin_seconds}>
+      <div role="gridcell" className="number" data-name={NAMES.origin_seconds}>
+        {span(route.origin_seconds)}
         <i className="route-cost-bar" aria-hidden="true" style={{ inlineSize: `${(route.origin_seconds / most) * 100}%` }} />
-        <span>{span(route.origin_seconds)}</span>
       </div>
-      <div role="cell" className="number" data-name={NAMES.saved_seconds}>
+      <div role="gridcell" className="number" data-name={NAMES.saved_seconds}>
         {span(route.saved_seconds)}
       </div>
-      <div role="cell" className="number" data-name={NAMES.miss_p95}>
+      <div role="gridcell" className="number" data-name={NAMES.miss_p95}>
         {route.miss_seconds === null ? '–' : span(route.miss_seconds.p95)}
       </div>
-      <div role="cell" className="number" data-name={NAMES.bytes}>
+      <div role="gridcell" className="number" data-name={NAMES.bytes}>
         {bytes(route.bytes)}
       </div>
-    </div>
+    </>
   );
 }

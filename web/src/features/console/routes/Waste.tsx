@@ -27,11 +27,17 @@ export function Waste({ routes, hrefTo }: Props) {
       </p>
       <div className="waste-bar" aria-hidden="true">
         {shares.map(({ name, share }, at) => (
-          <span key={name} className={`waste-part waste-part-${at}`} style={{ flexGrow: share }}>
-            {share > 0.08 ? `${name} ${percent(share)}` : ''}
-          </span>
+          <i key={name} className={`waste-part waste-part-${at}`} style={{ flexGrow: share }} />
         ))}
       </div>
+      <ul className="plain-list waste-names figures">
+        {shares.map(({ name, share }, at) => (
+          <li key={name}>
+            <i className={`waste-part waste-part-${at}`} aria-hidden="true" /> <span className="mono breaks">{name}</span>{' '}
+            {percent(share)}
+          </li>
+        ))}
+      </ul>
     </section>
   );
 }

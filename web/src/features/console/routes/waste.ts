@@ -1,6 +1,6 @@
 // Who takes the origin's time, and why.
 import type { Route } from '../api/routes';
-import { percent } from '../../../ui/format';
+import { percent, plural } from '../../../ui/format';
 import { reasonWords } from '../words/reasons';
 
 export interface Share {
@@ -18,7 +18,7 @@ export function sharesOf(routes: readonly Route[]): readonly Share[] {
   const byTime = routes.filter((route) => route.origin_seconds > 0).sort((a, b) => b.origin_seconds - a.origin_seconds);
   const named = byTime.slice(0, NAMED).map(({ route, origin_seconds }) => ({ name: route, share: origin_seconds / all }));
   const rest = byTime.slice(NAMED).reduce((sum, { origin_seconds }) => sum + origin_seconds, 0) / all;
-  return rest === 0 ? named : [...named, { name: `${byTime.length - NAMED} others`, share: rest }];
+  return rest === 0 ? named : [...named, { name: plural(byTime.length - NAMED, 'other', 'others'), share: rest }];
 }
 
 export interface MissReason {

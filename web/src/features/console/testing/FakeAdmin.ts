@@ -237,6 +237,8 @@ export class FakeAdmin {
         return new Response(this.entries.find(({ key }) => key === query.get('key'))?.body ?? '');
       case 'gone':
         return this.#goneKeys(query);
+      case 'copies':
+        return Response.json(this.#copies(query.get('route')));
       case 'tags':
         return Response.json(this.#tags());
       case 'instances':
@@ -383,10 +385,10 @@ export class FakeAdmin {
   }
 
   #chosen(query: URLSearchParams): FakeEntry[] {
-    const [prefix, tag, route] = [query.get('prefix') ?? '', query.get('tag'), query.get('route')];
+    const [part, tag, route] = [query.get('contains') ?? '', query.get('tag'), query.get('route')];
     return this.entries.filter(
       (entry) =>
-        entry.key.startsWith(prefix) &&
+        entry.key.includes(part) &&
         (tag === null || entry.tags.includes(tag)) &&
         (route === null || entry.route === route),
     );
@@ -433,10 +435,33 @@ export class FakeAdmin {
   #goneKeys(query: URLSearchParams): Response {
     const [key, prefix] = [query.get('key'), query.get('prefix') ?? ''];
     if (key !== null && prefix !== '') return problem(400, 'Question not understood', 'say "key" or "prefix", not both');
-    const chosen = this.gone.filter((one) => (key === null ? one.key.startsWith(prefix) : one.key === key));
+    const route = query.get('route');
+    const routeOf = (one: FakeGone) => (one.key.includes('/search?') ? '/search' : '/posts/{id}');
+    const chosen = this.gone
+      .filter((one) => (key === null ? one.key.startsWith(prefix) : one.key === key))
+      .filter((one) => route === null || routeOf(one) === route);
     const limit = key === null ? Number(query.get('limit') ?? 50) : 1;
     const gone = chosen.slice(0, limit).map((one) => ({ cache: 'larder', ...one }));
-    return Response.json({ gone, left_out: this.goneLeftOut });
+    const by_cause: Record<string, number> = {};
+    for (const { cause } of chosen) by_cause[cause] = (by_cause[cause] ?? 0) + 1;
+    return Response.json({ gone, by_cause, left_out: this.goneLeftOut });
+  }
+
+  /** Those by `utm_source` alone. */
+  #copies(route: string | null) {
+    const of = this.entries.filter((entry) => (route === null || entry.route === route) && entry.key.includes('utm_source='));
+    const bytes = of.reduce((sum, entry) => sum + entry.bytes, 0);
+    const most = { page: of[0]?.key.replace(/\?.*/, '') ?? '', entries: of.length, bytes, route: of[0]?.route ?? null };
+    const copies = { cache: 'larder', parameter: 'utm_source', is_tracking: true, entries: of.length, bytes, pages: 1, spare_bytes: bytes, most };
+    const looked = { snapshot_at: new Date().toISOString(), looked_at: this.entries.length, total: this.entries.length };
+    return { ...looked, copies: of.length > 1 ? [copies] : [] };
+  }
+
+  /** Links to one page have brought so many copies of it. */
+  copy(page: string, times: number): void {
+    const one = this.entries.find(({ key }) => key === page);
+    if (one === undefined) throw new Error('it is stored');
+    this.entries = [...Array.from({ length: times }, (_, at) => ({ ...one, key: `${page}?utm_source=${at}` })), ...this.entries];
   }
 
   #tags() {
@@ -552,6 +577,13 @@ function rulesIn(policy: string) {
  * As the cache would: what is stored under the URL without what advertisements add is a hit, unless a cookie comes along, and
  * matters. `policy`: the text of other rules.
  */
+function personalOf(fields: readonly string[][]) {
+  const lines = fields.filter(([name]) => name?.toLowerCase() === 'cookie').map(([, value]) => value ?? '');
+  const cookies = lines.flatMap((line) => line.split(';').map((cookie) => cookie.replace(/=.*/, '').trim()));
+  const remedy = `ignore_cookies = [${cookies.map((name) => `"${name}"`).join(', ')}]`;
+  return { cookies, says: `The cookies ${cookies.join(', ')} make this look like one person’s request.`, remedy };
+}
+
 function told({ url, method, headers }: Body, entries: readonly FakeEntry[], gone: readonly FakeGone[], policy: string | null) {
   const asked = new URL(String(url));
   const fields = Array.isArray(headers) ? headers.map((field: unknown) => (Array.isArray(field) ? field.map(String) : [])) : [];
@@ -607,6 +639,7 @@ function told({ url, method, headers }: Body, entries: readonly FakeEntry[], gon
     ],
     flight: null,
     verdict: { verdict, reason, says },
+    personal: hasCookie ? personalOf(fields) : null,
     next: {
       asks_origin: reason !== 'hit',
       says: reason === 'hit' ? 'The next request is answered from memory.' : 'The next request asks shop, and its answer is stored for 5 minutes.',

@@ -87,8 +87,10 @@ export function TheatreView() {
       <ul className="plain-list theatre-cast figures">
         {VERDICTS.map((verdict) => (
           <li key={verdict}>
-            <MarkSign mark={VERDICT_WORDS[verdict].mark} /> <b>{last[verdict]}</b> {VERDICT_WORDS[verdict].name.toLowerCase()}{' '}
-            <span className="soft">{VERDICT_WORDS[verdict].says}</span>
+            <MarkSign mark={VERDICT_WORDS[verdict].mark} /> <b>{last[verdict]}</b>{' '}
+            <span>
+              {VERDICT_WORDS[verdict].name.toLowerCase()} <span className="soft">{VERDICT_WORDS[verdict].says}</span>
+            </span>
           </li>
         ))}
       </ul>

@@ -1,0 +1,31 @@
+// Entries that differ in one parameter alone, in words, and what would keep one of each.
+import { bytes, plural, wholeNumber } from '../../../ui/format';
+import type { CopiesOf } from '../api/copies';
+
+/** Fewer are no reason to change anything. */
+const LEAST_SPARE = 10;
+
+export interface CopiesWords {
+  /** Keys between backticks. */
+  readonly says: string;
+  readonly remedy: string;
+}
+
+export function isWorthTelling({ entries, pages }: CopiesOf): boolean {
+  return entries - pages >= LEAST_SPARE;
+}
+
+export function copiesWords({ parameter, is_tracking, entries, pages, spare_bytes, most }: CopiesOf): CopiesWords {
+  const what =
+    pages === 1
+      ? `The same page ${wholeNumber(entries)} times`
+      : `${plural(pages, 'page', 'pages')} in ${wholeNumber(entries)} entries, one of them ${wholeNumber(most.entries)} times`;
+  // As larder.toml quotes it, which is as JSON does.
+  const deny = (name: string) => `\`query_deny = [${JSON.stringify(name)}]\``;
+  return {
+    says: `${what}: they differ only in \`${parameter}\`. One of each would free ${bytes(spare_bytes)}.`,
+    remedy: is_tracking
+      ? `No answer depends on it: ${deny('tracking')} in the route leaves it and its kin out of the key.`
+      : `If the answer does not depend on it, leave it out of the key: ${deny(parameter)} in the route.`,
+  };
+}
