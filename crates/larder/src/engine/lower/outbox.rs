@@ -9,7 +9,7 @@
 //! nothing that was purged.
 //!
 //! Whoever sends requests can cause purges ([`Cause::Reader`]). Of these no more than half may wait. One too many, and
-//! those that were not sent become a few that name all below their paths ([`widened`](super::widened)): so it is at worst the
+//! those that were not sent become a few that name all below their paths ([`widened`]): so it is at worst the
 //! sites that were written to that are emptied, and what others have purged stays as it is.
 //!
 //! Where it has a file ([`journal`](crate::journal)), each purge is in there as well until the tier has acknowledged it,
