@@ -12,6 +12,7 @@ use crate::{
     api::api,
     site::Site,
     support::{
+        eventually,
         larder::run,
         origin::{Origin, ok},
         terminal::Terminal,
@@ -78,6 +79,12 @@ async fn elsewhere_there_is_a_line_when_a_tier_has_changed_and_programs_get_json
     let admin = site.larder.admin().to_string();
     let purge = ["purge", "--admin", &admin, "--tag", "a", "--wait", "cdn"];
     let (exit, ()) = tokio::join!(run(&purge), async {
+        eventually("the far one to have refused it", async || {
+            let purges = site.larder.get_from_admin("/v1/purges").await;
+            purges.text().contains("503").then_some(())
+        })
+        .await;
+        // So that it is said.
         tokio::time::sleep(Duration::from_secs(2)).await;
         is_up.store(true, SeqCst);
     });

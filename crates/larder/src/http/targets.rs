@@ -42,6 +42,10 @@ impl Targets {
         recipe: &QueryRecipe,
         target: &'a [u8],
     ) -> Option<&'a [u8]> {
+        // A path alone is written as it is, and needs no row.
+        if target.len() > LONGEST || !target.contains(&b'?') {
+            return recipe.written(target, &mut self.out);
+        }
         let at = self.hasher.hash_one(target) as usize % ROWS;
         let is_known = self
             .rows
@@ -61,7 +65,7 @@ impl Targets {
     ) -> Option<&'a [u8]> {
         let written = recipe.written(target, &mut self.out)?;
         // What is written is no longer than what was asked for.
-        if target.len() <= LONGEST && recipe.number() != 0 {
+        if recipe.number() != 0 {
             if self.rows.is_empty() {
                 self.rows = vec![Row::EMPTY; ROWS].into();
             }
@@ -106,6 +110,20 @@ mod tests {
     #[test]
     fn a_row_is_as_large_as_it_says() {
         assert_eq!(size_of::<Row>() * ROWS, 64 << 10);
+    }
+
+    #[test]
+    fn what_needs_no_row_has_none() {
+        let (mut targets, recipe) = (Targets::default(), recipe("a", false));
+        let long = format!("/{}?a=1", "p".repeat(LONGEST));
+        assert_eq!(targets.written(&recipe, b"/p"), Some(&b"/p"[..]));
+        assert_eq!(
+            targets.written(&recipe, long.as_bytes()),
+            Some(&long.as_bytes()[..LONGEST + 1])
+        );
+        assert!(targets.rows.is_empty());
+        assert_eq!(targets.written(&recipe, b"/p?a=1"), Some(&b"/p"[..]));
+        assert_eq!(targets.rows.len(), ROWS);
     }
 
     #[test]
