@@ -13,6 +13,7 @@ mod behind;
 mod bounded;
 mod bounds;
 mod broken;
+mod changing;
 mod commands;
 mod compressed;
 mod configured;

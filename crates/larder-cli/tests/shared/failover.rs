@@ -58,7 +58,7 @@ impl Pair {
     }
 
     /// Which log they have.
-    async fn log(&self) -> String {
+    pub(crate) async fn log(&self) -> String {
         let said = eventually("a purge that the server has", async || {
             let said = self.places[0].purge(PURGE).await?;
             said.state.holds().then_some(said)
@@ -145,10 +145,10 @@ pub(crate) async fn node() -> (Redis, String) {
     (Redis::start_with(&options).await, bus)
 }
 
-/// Three servers that share the slots, and a replica of the one that has the log.
+/// Three servers that share the slots, and a replica of each.
 pub(crate) struct Nodes {
     pub(crate) servers: [(Redis, String); 3],
-    pub(crate) replica: Redis,
+    replicas: [(Redis, String); 3],
     /// Which of them has the log.
     pub(crate) of_log: usize,
     pub(crate) url: String,
@@ -164,9 +164,8 @@ impl Nodes {
             let said = server.tell(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await;
             assert_eq!(said, "+OK");
         }
-        let (replica, bus) = node().await;
-        let others = servers[1..].iter().map(|(server, bus)| (server, bus));
-        for (server, bus) in others.chain([(&replica, &bus)]) {
+        let replicas = [node().await, node().await, node().await];
+        for (server, bus) in servers[1..].iter().chain(&replicas) {
             let other = server.port().to_string();
             let said = servers[0].0.tell(&["CLUSTER", "MEET", "127.0.0.1", &other, bus]).await;
             assert_eq!(said, "+OK");
@@ -174,32 +173,44 @@ impl Nodes {
         let hosts: Vec<_> =
             servers.iter().map(|(server, _)| server.address().to_string()).collect();
         let url = format!("redis+cluster://{}", hosts.join(","));
-        let mut nodes = Nodes { servers, replica, of_log: 0, url };
+        let mut nodes = Nodes { servers, replicas, of_log: 0, url };
         nodes.of_log = Nodes::home(nodes.slot("{larder:larder}:ctl").await);
-        let id = ask(nodes.servers[nodes.of_log].0.port(), &["CLUSTER", "MYID"]).await;
-        eventually("the replica to know the server of the log", async || {
-            (nodes.replica.tell(&["CLUSTER", "REPLICATE", &id]).await == "+OK").then_some(())
-        })
-        .await;
-        eventually("the cluster, and its replica to have what there is", async || {
+        for ((server, _), (replica, _)) in nodes.servers.iter().zip(&nodes.replicas) {
+            let id = ask(server.port(), &["CLUSTER", "MYID"]).await;
+            eventually("a replica to know its server", async || {
+                (replica.tell(&["CLUSTER", "REPLICATE", &id]).await == "+OK").then_some(())
+            })
+            .await;
+        }
+        eventually("the cluster, and its replicas to have what there is", async || {
             for (server, _) in &nodes.servers {
                 let info = ask(server.port(), &["CLUSTER", "INFO"]).await;
                 let is_whole = info.contains("cluster_state:ok")
-                    && info.contains("cluster_known_nodes:4")
+                    && info.contains("cluster_known_nodes:6")
                     && info.contains("cluster_size:3");
                 if !is_whole {
                     return None;
                 }
             }
-            let info = ask(nodes.replica.port(), &["INFO", "replication"]).await;
-            info.contains("master_link_status:up").then_some(())
+            for (replica, _) in &nodes.replicas {
+                let info = ask(replica.port(), &["INFO", "replication"]).await;
+                if !info.contains("master_link_status:up") {
+                    return None;
+                }
+            }
+            Some(())
         })
         .await;
         nodes
     }
 
+    /// That of the server which has the log.
+    pub(crate) fn replica(&self) -> &Redis {
+        &self.replicas[self.of_log].0
+    }
+
     pub(crate) async fn slot(&self, key: &str) -> u16 {
-        let slot = ask(self.replica.port(), &["CLUSTER", "KEYSLOT", key]).await;
+        let slot = ask(self.servers[0].0.port(), &["CLUSTER", "KEYSLOT", key]).await;
         slot.parse().unwrap()
     }
 
@@ -214,5 +225,5 @@ async fn two_gateways_follow_a_cluster_whose_log_moves_to_another_server() {
     let mut nodes = Nodes::start().await;
     let pair = Pair::over(&nodes.url).await;
     pair.goes_on_after(async || nodes.servers[nodes.of_log].0.kill().await).await;
-    assert!(ask(nodes.replica.port(), &["ROLE"]).await.starts_with("master"));
+    assert!(ask(nodes.replica().port(), &["ROLE"]).await.starts_with("master"));
 }

@@ -10,7 +10,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts, uri::Authority,
 };
 use larder::http::{
-    Body, Bypass, Client, MayTakeLong, Rules, ShowHandled, ShowKey, ShowTags,
+    Body, Bypass, Client, MayTakeLong, Rules, ShowHandled, ShowKey, ShowTags, StoredBy,
     policy::{
         forward::{self, Admission},
         invalidate::is_safe,
@@ -227,6 +227,13 @@ impl Gateway {
         // What goes on in another protocol is no answer for others.
         if is_upgraded || !is_cached {
             extensions.insert(Bypass);
+        }
+        if !is_safe(&head.method) && !settings.ways.routes().is_empty() {
+            let rules = settings.ways.stored_by(&head.uri);
+            // What is stored by its own rules alone it may add to.
+            if !(*is_cached && matches!(&rules[..], [only] if Arc::ptr_eq(only, &way.policy))) {
+                extensions.insert(StoredBy(rules.into()));
+            }
         }
         let pace = match times {
             Some(times) => {

@@ -107,24 +107,21 @@ struct Known {
 
 impl Fitting {
     fn fits(&self, asked: Asked<'_>, known: Known) -> bool {
-        let Asked { method, host, path, .. } = asked;
+        self.fits_but_for_fields(asked, known) && { self.fields.iter() }
+            .all(|(name, condition)| asked.fields.meet(name, condition))
+    }
+
+    /// Whether it fits a request, if that has the right fields.
+    #[inline]
+    fn fits_but_for_fields(&self, asked: Asked<'_>, known: Known) -> bool {
+        let Asked { method, host, path, query, .. } = asked;
         let fits_path =
             |pattern: &PathPattern| pattern.fits_behind(known.parts, &path[known.end..]);
         self.host.as_ref().is_none_or(|pattern| pattern.fits(host))
             && self.methods.as_ref().is_none_or(|methods| methods.contains(method))
             && self.path.as_ref().is_none_or(fits_path)
-            && (self.goes_by_host_and_path() || self.meets(asked))
-    }
-
-    /// Whether it asks for nothing but host, path pattern and method.
-    fn goes_by_host_and_path(&self) -> bool {
-        self.regex.is_none() && self.fields.is_empty() && self.parameters.is_empty()
-    }
-
-    fn meets(&self, Asked { path, query, fields, .. }: Asked<'_>) -> bool {
-        self.regex.as_ref().is_none_or(|regex| regex.fits(path))
-            && self.fields.iter().all(|(name, condition)| fields.meet(name, condition))
-            && self.parameters.iter().all(|(name, condition)| condition.is_met_in(query, name))
+            && self.regex.as_ref().is_none_or(|regex| regex.fits(path))
+            && { self.parameters.iter() }.all(|(name, condition)| condition.is_met_in(query, name))
     }
 
     /// What its requests have in common that is in no URI, or that a key need not have: in words that are the same for
@@ -207,15 +204,38 @@ impl Routes {
 
     /// The first that a request fits.
     pub fn find(&self, asked: Asked<'_>) -> Option<usize> {
+        let mut found = usize::MAX;
+        self.each_list(asked.host, asked.path, |list, known| {
+            found = self.first(list, found, asked, known);
+        });
+        (found != usize::MAX).then_some(found)
+    }
+
+    /// All that a request of this kind may fit whatever its fields are, in their order: the last of them asks for none.
+    /// Whether it may also fit no route.
+    pub(crate) fn whatever_the_fields(&self, asked: Asked<'_>) -> (Vec<usize>, bool) {
+        let mut fitting = Vec::new();
+        self.each_list(asked.host, asked.path, |list, known| {
+            let fits = |at: &usize| self.routes[*at].fits_but_for_fields(asked, known);
+            fitting.extend(list.iter().copied().filter(fits));
+        });
+        fitting.sort_unstable();
+        let last = fitting.iter().position(|at| self.routes[*at].fields.is_empty());
+        fitting.truncate(last.map_or(fitting.len(), |last| last + 1));
+        (fitting, last.is_none())
+    }
+
+    /// Each list with routes that a request for this path of this host may fit, and how far all in it fit the path.
+    #[inline]
+    fn each_list(&self, host: &[u8], path: &str, mut look: impl FnMut(&[usize], Known)) {
         if self.routes.is_empty() {
-            return None;
+            return;
         }
-        let Asked { host, path, .. } = asked;
         let group = match self.by_host.is_empty() {
             true => &self.elsewhere,
             false => self.by_host.get(host).unwrap_or(&self.elsewhere),
         };
-        let mut found = self.first(&group.others, usize::MAX, asked, Known::default());
+        look(&group.others, Known::default());
         let mut known = Known::default();
         for (depth, by_head) in &group.by_head {
             // The end of so many parts; a path that has not as many fits none of those.
@@ -230,16 +250,14 @@ impl Routes {
                 break;
             }
             if let Some(list) = by_head.get(&path.as_bytes()[..known.end]) {
-                found = self.first(list, found, asked, known);
+                look(list, known);
             }
         }
         if !group.by_path.is_empty()
             && let Some(list) = group.by_path.get(path.as_bytes())
         {
-            let all = Known { parts: usize::MAX, end: path.len() };
-            found = self.first(list, found, asked, all);
+            look(list, Known { parts: usize::MAX, end: path.len() });
         }
-        (found != usize::MAX).then_some(found)
     }
 
     /// The first route of `list` that fits, if it comes before `best`; otherwise that. Of all in the list this much of

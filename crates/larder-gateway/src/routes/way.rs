@@ -173,7 +173,7 @@ impl Ways {
         if self.routes.is_empty() {
             return Ok(None);
         }
-        let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        let host = host_of(uri);
         // As the service will understand it: no route is evaded by writing a letter as %61, or a detour.
         let normal = uri::normal(uri);
         let resolved = normal.as_ref().and_then(|normal| uri::resolve(uri, normal.as_bytes()));
@@ -210,6 +210,22 @@ impl Ways {
         self.route(method, uri, fields).map(|route| self.at(route))
     }
 
+    /// By which rules a GET of this URI may be stored, whatever its fields are: whoever is answered there by a service may
+    /// see what is stored for others by another route.
+    pub(crate) fn stored_by(&self, uri: &Uri) -> Vec<Arc<Policy>> {
+        let host = host_of(uri);
+        let resolved = { uri::normal(uri) }.and_then(|normal| uri::resolve(uri, normal.as_bytes()));
+        let path = resolved.as_ref().unwrap_or(uri).path();
+        let query = uri.query().unwrap_or_default();
+        let none = HeaderMap::new();
+        let (method, fields) = (&Method::GET, Lines::Map(&none));
+        let asked = Asked { method, host: host.as_bytes(), path, query, fields };
+        let (routes, may_fit_none) = self.routes.whatever_the_fields(asked);
+        let otherwise = may_fit_none.then_some(&self.otherwise);
+        let ways = routes.iter().map(|route| &self.of_routes[*route]).chain(otherwise);
+        ways.filter(|way| way.is_cached).map(|way| Arc::clone(&way.policy)).collect()
+    }
+
     fn at(&self, route: Option<usize>) -> (&Way, usize) {
         match route {
             Some(route) => (&self.of_routes[route], route),
@@ -238,6 +254,10 @@ impl Ways {
             self.routes.find(Asked { method, host, path, query, fields: Lines::Read(lines) });
         Some(self.at(route))
     }
+}
+
+fn host_of(uri: &Uri) -> String {
+    uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// The name in a `Host` field, without its port. `None`: there is none, or it ends in a dot.

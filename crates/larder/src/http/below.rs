@@ -18,15 +18,17 @@ use larder_policy::{reason::Reason, reuse::Ask, stored::StoredHead};
 use tokio::time::Instant;
 
 use super::{
-    body::{Body, arriving::BodyReader, stored::StoredBody},
+    body::{Body, BoxFuture, arriving::BodyReader, stored::StoredBody},
     cache::Parts,
     error::BoxError,
     landing::{Delivery, FlightOutcome, FlightResult, Leader},
     miss::collapse_key_of,
+    origin::Origin,
     pump::{Flow, Pumped, pump},
     records::{Beneath, MayWrite, ResponseBelow, short_name},
     reply::{Receiving, make_ready},
     request::Retrieval,
+    resume::{Form, rest},
     store::AtHand,
     stored::{Brought, Mark, Stored},
     tags::tags_of,
@@ -79,7 +81,7 @@ enum Source {
     /// Its body is on its way.
     Arrives {
         receiving: Receiving,
-        body: Body,
+        pieces: Pieces,
     },
 }
 
@@ -226,7 +228,7 @@ impl ForResponse<'_> {
                     pieces: *pieces,
                     part: Some(Part::Came(Some(first))),
                 };
-                Source::Arrives { receiving, body: Body::passing(pieces) }
+                Source::Arrives { receiving, pieces }
             }
             _ => Source::Here(self.whole(found).await?),
         };
@@ -351,12 +353,14 @@ pub(crate) async fn look_on(
     Some(SeenBelow { responses: responses.collect(), serves, asks, is_apart: apart.is_some() })
 }
 
-/// Hands a response from below on to those who wait, and brings it into memory.
+/// Hands a response from below on to those who wait, and brings it into memory. `origin`: who is asked for the rest, where a
+/// piece of it is gone.
 pub(crate) async fn hand_on(
-    cache: &Parts,
-    asked: &Retrieval,
+    cache: &Arc<Parts>,
+    asked: &Arc<Retrieval>,
     leader: Leader,
     found: FromBelow,
+    origin: Origin,
     tell_own: impl FnOnce(OwnFromBelow),
 ) {
     let FromBelow { reason, marked_stale, cost, source } = found;
@@ -386,8 +390,14 @@ pub(crate) async fn hand_on(
             let place = None;
             tell_own(OwnFromBelow { response, place, reason, marked_stale, was_in_memory: false });
         }
-        Source::Arrives { receiving, body } => {
+        Source::Arrives { receiving, pieces } => {
             let Receiving { incoming, filler, place } = receiving;
+            let body = Body::passing(Mended {
+                source: Rest::Below(pieces),
+                handed_on: 0,
+                form: Form::of(incoming.head.fields()),
+                asking: Some((Arc::clone(cache), Arc::clone(asked), origin)),
+            });
             // Its readers may leave from now on: it is on its way into memory.
             leader.go_on();
             let response = Brought::Incoming(Arc::clone(&incoming));
@@ -479,5 +489,64 @@ impl HttpBody for Pieces {
         }
         let frame = bytes.map(Frame::data).ok_or_else(|| "a piece of it is gone below".into());
         Poll::Ready(Some(frame))
+    }
+}
+
+/// A body that lies below in pieces, and comes from the origin from where one of them is gone.
+struct Mended {
+    source: Rest,
+    /// So many bytes.
+    handed_on: u64,
+    /// By what the origin knows it again, if it does.
+    form: Option<Form>,
+    /// Taken once it is asked.
+    asking: Option<(Arc<Parts>, Arc<Retrieval>, Origin)>,
+}
+
+enum Rest {
+    Below(Pieces),
+    Asked(BoxFuture<Option<Body>>),
+    FromOrigin(Body),
+}
+
+impl HttpBody for Mended {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        loop {
+            let frame = match &mut this.source {
+                Rest::Below(pieces) => match ready!(Pin::new(pieces).poll_frame(context)) {
+                    Some(Err(error)) => {
+                        let form = this.form.take();
+                        let Some((form, (cache, asked, origin))) = form.zip(this.asking.take())
+                        else {
+                            return Poll::Ready(Some(Err(error)));
+                        };
+                        let at = this.handed_on;
+                        let asking = async move { rest(&cache, &asked, origin, form, at).await };
+                        this.source = Rest::Asked(Box::pin(asking));
+                        continue;
+                    }
+                    frame => frame,
+                },
+                Rest::Asked(asking) => match ready!(asking.as_mut().poll(context)) {
+                    Some(body) => {
+                        this.source = Rest::FromOrigin(body);
+                        continue;
+                    }
+                    None => return Poll::Ready(Some(Err("the rest of it is gone".into()))),
+                },
+                Rest::FromOrigin(body) => ready!(Pin::new(body).poll_frame(context)),
+            };
+            if let Some(Ok(frame)) = &frame {
+                this.handed_on += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            return Poll::Ready(frame);
+        }
     }
 }

@@ -16,7 +16,7 @@ use larder_policy::{
 use super::{
     cache::Parts,
     request::{
-        Bypass, Retrieval, Rules, by_recipe, effective_uri, hear_of_one_host, key_of,
+        Bypass, Retrieval, Rules, StoredBy, by_recipe, effective_uri, hear_of_one_host, key_of,
         take_target_of,
     },
     store::AtHand,
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     Retrieval { uri: Uri, key: Arc<str> },
     /// It is a QUERY, whose content is a part of its key.
     Query { uri: Uri },
-    /// It only passes. `uri`: what it may change, or bring into the cache.
+    /// It only passes. `uri`: what it may bring into the cache.
     Passes { uri: Option<Uri>, reason: Reason },
 }
 
@@ -71,7 +71,8 @@ pub(crate) fn kind(head: &Head, has_content: bool, policy: &Policy) -> Kind {
         _ => Reason::Method,
     };
     // Nothing is stored for a retrieval that passes: what made it pass is not in the key.
-    Kind::Passes { uri: uri.filter(|_| reason == Reason::Method), reason }
+    let may_be_stored = reason == Reason::Method && head.extensions.get::<StoredBy>().is_none();
+    Kind::Passes { uri: uri.filter(|_| may_be_stored), reason }
 }
 
 /// A request that the cache may answer, without what does not matter of it.

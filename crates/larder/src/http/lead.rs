@@ -173,7 +173,8 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
                     // The reader may have left.
                     own.send(Told { why: Reason::Hit, outcome }).ok();
                 };
-                below::hand_on(&cache, &asked, leader, found, tell_own).await;
+                let rest = origin.clone();
+                below::hand_on(&cache, &asked, leader, found, rest, tell_own).await;
                 if is_stale {
                     refresh(&cache, &asked, origin);
                 }

@@ -32,14 +32,14 @@ use super::{
     outside,
     pump::{Flow, Pumped, pump},
     reply::{Receiving, receive},
-    request::{MayTakeLong, is_spelt_as, request_head},
+    request::{Bypass, MayTakeLong, StoredBy, by_recipe, effective_uri, is_spelt_as, request_head},
     turns::{Client, Turn},
 };
 
 /// A request on its way through.
 pub(crate) struct Passing {
     pub(crate) head: Head,
-    /// The URI it is about, if that can be told.
+    /// The URI for which its answer may be stored.
     pub(crate) uri: Option<Uri>,
     pub(crate) body: Body,
     /// Why it passes.
@@ -128,8 +128,8 @@ async fn forward(
         Ok(answer) => answer?,
         Err(late) => {
             // What it has changed until now, nobody will tell.
-            if let (Some(about), false) = (&about, is_safe(&head.method)) {
-                cache.invalidate(about, None);
+            if let (Some(uri), false) = (effective_uri(&head), is_safe(&head.method)) {
+                forget(cache, &stored_by(&head, &policy), &[uri], None);
             }
             return Err(late);
         }
@@ -139,10 +139,10 @@ async fn forward(
     let (sent, mut body) = answer.into_parts();
     let (mut outcome, mut stored) = (ReplyOutcome::Passed, None);
     let named = uri.clone();
+    let response = ResponseHead { status: sent.status, headers: (&sent.headers).into() };
+    learn(cache, &head, &policy, response, leader.as_ref());
     if let Some(uri) = uri {
         let request = request_head(&head, &uri);
-        let response = ResponseHead { status: sent.status, headers: (&sent.headers).into() };
-        learn(cache, &head, &uri, response, leader.as_ref());
         if let (Ok(receiving), Some(leader)) =
             (receive(cache, &policy, request, response, exchange), leader)
         {
@@ -170,20 +170,42 @@ async fn forward(
     Ok(answer)
 }
 
+/// By which rules what a request may change was stored.
+fn stored_by(head: &Head, policy: &Arc<Policy>) -> Arc<[Arc<Policy>]> {
+    match head.extensions.get::<StoredBy>() {
+        Some(StoredBy(rules)) => Arc::clone(rules),
+        None if head.extensions.get::<Bypass>().is_some() => [].into(),
+        None => [Arc::clone(policy)].into(),
+    }
+}
+
 /// What a request that may have changed something makes stale (RFC 9111 §4.4, RFC 9875).
 fn learn(
     cache: &Parts,
     head: &Head,
-    uri: &Uri,
+    policy: &Arc<Policy>,
     response: ResponseHead<'_>,
     leader: Option<&Leader>,
 ) {
-    let stale = invalidates(request_head(head, uri), response);
-    for uri in stale.uris.iter().filter_map(RequestKey::of_uri) {
-        // Its own answer may still be stored: it is what the change has led to.
-        cache.invalidate(&uri, leader);
+    let rules = stored_by(head, policy);
+    let Some(uri) = effective_uri(head).filter(|_| !rules.is_empty()) else { return };
+    let stale = invalidates(request_head(head, &uri), response);
+    forget(cache, &rules, &stale.uris, leader);
+    cache.invalidate_groups(&uri, &stale.groups);
+}
+
+/// Removes what is stored for these URIs, under each key that these rules make of them. `own`: whose answer may still be
+/// stored, since it is what the change has led to.
+fn forget(cache: &Parts, rules: &[Arc<Policy>], uris: &[Uri], own: Option<&Leader>) {
+    let written = uris
+        .iter()
+        .flat_map(|uri| rules.iter().filter_map(|policy| by_recipe(policy, Some(uri.clone()))));
+    let mut keys: Vec<_> = written.filter_map(|uri| RequestKey::of_uri(&uri)).collect();
+    keys.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    keys.dedup();
+    for key in keys {
+        cache.invalidate(&key, own);
     }
-    cache.invalidate_groups(uri, &stale.groups);
 }
 
 /// An answer to a POST, on its way into the cache.

@@ -115,7 +115,7 @@ async fn bring(
     if let Some(beneath) = &cache.beneath {
         match below::look(cache, beneath, &asked, &leader, For::Refresh).await {
             Found::Response(found) => {
-                return below::hand_on(cache, &asked, leader, found, drop).await;
+                return below::hand_on(cache, &Arc::new(asked), leader, found, origin, drop).await;
             }
             Found::Nothing(writes) | Found::Apart(writes) => may_write = writes,
         }

@@ -31,10 +31,16 @@ use super::{cache::HttpCache, stored::Mark, turns::Client};
 #[derive(Clone, Debug)]
 pub struct Rules(pub Arc<Policy>);
 
-/// Put into a request's extensions: it passes to the origin, and its answer is neither stored nor shared. All requests for
-/// one URI should have it, or none: what passes purges nothing.
+/// Put into a request's extensions: it passes to the origin, and its answer is neither stored nor shared. What it changes
+/// goes on being served, unless it has [`StoredBy`] too.
 #[derive(Clone, Copy, Debug)]
 pub struct Bypass;
+
+/// Put into the extensions of a request that may change something: by which rules a GET of its URI may be stored, where
+/// these may be others than its own. What it changes is purged under the key that each of them makes of the URI (RFC 9111
+/// §4.4), and its own answer is not stored. No rules: nothing is stored for it, and nothing is purged.
+#[derive(Clone, Debug)]
+pub struct StoredBy(pub Arc<[Arc<Policy>]>);
 
 /// Put into a request's extensions beside [`Bypass`]: its answer may begin as late as it likes, as that of a long poll
 /// does. If it has not begun after [`turn_wait`](super::Settings::turn_wait), the request gives its turn back and waits on

@@ -1,6 +1,6 @@
 //! What lies below memory: a tier that several processes share.
 //!
-//! **The shape of all of this may still change**, until a tier over a network has been built on it.
+//! `redis::Redis` is one over a network, [`InProcess`] one for tests and for one process.
 //!
 //! ```
 //! use larder::{Cache, Clock, codec::Text, lower::InProcess};

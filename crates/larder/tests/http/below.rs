@@ -9,7 +9,7 @@ use larder::{
 };
 
 use crate::support::{
-    Answer, Origin, Site, answer, chunk, drip, failed, fresh, get, get_with, key, ok, read,
+    Answer, Origin, Seen, Site, answer, chunk, drip, failed, fresh, get, get_with, key, ok, read,
     request, secs, settle, without_length,
 };
 
@@ -908,6 +908,66 @@ async fn a_body_that_has_a_hole_breaks_off_once_and_is_fetched_then() {
     assert!(!other.get("/a").await.is_whole);
     settle().await;
     is_fetched_anew(&other, "/a", "it has a hole").await;
+}
+
+/// What follows of `body` from the byte on that was asked for.
+fn rest_of(body: &[u8], asked: &Seen, tag: &str) -> http::Response<Body> {
+    let from =
+        asked.field("range").strip_prefix("bytes=").and_then(|range| range.strip_suffix('-'));
+    let from: usize = from.unwrap().parse().unwrap();
+    let range = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
+    let fields = [("content-range", &*range), ("etag", tag), ("cache-control", "max-age=60")];
+    answer(206, &fields, body[from..].to_vec())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_a_hole_goes_on_with_what_the_origin_has() {
+    let (tag, text) = ("\"one\"", long(1 << 20));
+    let stored = || ok(&[("cache-control", "max-age=60"), ("etag", tag)], text.clone());
+    let cluster = Cluster::new();
+    cluster.filled("/a", stored()).await;
+    let tier = Faulty { tier: cluster.tier.clone(), panics: false };
+    let other = tier.site(&cluster);
+    let readers = [other.ask(get("/a")), other.ask(get_with("/a", &[("range", "bytes=500000-")]))];
+    settle().await;
+    assert_eq!(cluster.origin.waiting(), 1, "all readers go on by one request");
+    let asked = cluster.origin.last();
+    assert_eq!(asked.field("if-range"), tag);
+    cluster.origin.answer(rest_of(&text, &asked, tag));
+    let [whole, part] = readers;
+    let (whole, part) = (read(whole).await, read(part).await);
+    assert!(whole.is_whole && whole.body == text);
+    assert!(part.body == text[500_000..]);
+    assert!(read(other.ask(get("/a"))).await.is_hit(), "it is in memory as a whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_a_hole_goes_on_with_nothing_else() {
+    let text = long(1 << 20);
+    // By which tag it is stored, and with which the origin answers, if at all.
+    for (stored, said) in [("W/\"one\"", None), ("\"one\"", Some("\"two\"")), ("\"one\"", Some(""))]
+    {
+        let cluster = Cluster::new();
+        let fields = [("cache-control", "max-age=60"), ("etag", stored)];
+        cluster.filled("/a", ok(&fields, text.clone())).await;
+        let tier = Faulty { tier: cluster.tier.clone(), panics: false };
+        let other = tier.site(&cluster);
+        let reading = other.ask(get("/a"));
+        settle().await;
+        assert_eq!(cluster.origin.waiting(), usize::from(said.is_some()), "{stored}");
+        match said {
+            None => {}
+            // It has something else by now, and says all of it.
+            Some("") => cluster.origin.answer(ok(&[("etag", "\"two\"")], long(1 << 20))),
+            Some(tag) => {
+                let asked = cluster.origin.last();
+                cluster.origin.answer(rest_of(&text, &asked, tag));
+            }
+        }
+        assert!(!read(reading).await.is_whole, "{stored} {said:?}");
+        settle().await;
+        is_fetched_anew(&other, "/a", "it has a hole").await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

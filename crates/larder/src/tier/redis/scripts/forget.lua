@@ -28,7 +28,5 @@ for at = 1, #readers, 2 do
 end
 -- What it may serve on trust is over when this is long enough ago.
 if is_unsafe then set({changed = text(now)}) end
-for field, at in pairs(ctl) do
-  if field:sub(1, #FORGOTTEN) == FORGOTTEN and clock - tonumber(at) >= SILENT then redis.call('HDEL', CTL, field) end
-end
+sweep_forgotten(clock)
 return {header(), text(forgotten), text(alive), text(longest)}

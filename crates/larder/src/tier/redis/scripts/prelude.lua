@@ -38,7 +38,19 @@ local function set(changes)
     flat[#flat + 1] = field
     flat[#flat + 1] = value
   end
-  redis.call('HSET', CTL, unpack(flat))
+  -- Lua takes some 8000 arguments.
+  for at = 1, #flat, 1000 do
+    redis.call('HSET', CTL, unpack(flat, at, math.min(at + 999, #flat)))
+  end
+end
+
+-- Of those who were forgotten, and would by now be silent for as long as anybody waits, nothing need be known.
+local function sweep_forgotten(clock)
+  for field, at in pairs(ctl) do
+    if field:sub(1, #FORGOTTEN) == FORGOTTEN and clock - tonumber(at) >= SILENT then
+      redis.call('HDEL', CTL, field)
+    end
+  end
 end
 
 -- One that Lua can count on from.

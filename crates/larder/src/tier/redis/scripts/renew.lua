@@ -29,6 +29,7 @@ if is_new or is_time then
     end
   end
 end
+if is_time then sweep_forgotten(clock) end
 -- How many have said something lately is for people, and may be a little late.
 local counted = tonumber(ctl.counted) or 0
 if is_new or is_time or clock < counted or clock - counted >= QUIET / 12 then
