@@ -102,7 +102,7 @@ impl Pair {
                 assert!(more, "memory lets all go: {gaps:?}");
             }
         }
-        println!("{} hits and {} others in {lasted:?}", seen.hits.len(), seen.others);
+        println!("{} hits and {} others in {lasted:?}", seen.hits, seen.others);
         for larder in &self.larders {
             let outstanding = larder.metric("larder_lower_purges_outstanding{cache=\"gateway\"}");
             assert_eq!(outstanding.await, 0.0);

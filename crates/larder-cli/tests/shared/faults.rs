@@ -3,8 +3,8 @@
 //! | what is asserted of each | how |
 //! | --- | --- |
 //! | no request fails | every answer is a 200, at every gateway, all the time |
-//! | hits stay fast | their 95th percentile, beside that of hits before the fault: few may be late because of a busy machine |
-//! | the origin is spared | at most one fetch per key, gateway and `--max-incoherence` |
+//! | hits in memory stay fast | by the gateways' own logs 99 of 100 within 5 ms where nothing else runs (`make test-long`), and 95 within 30 ms beside other tests |
+//! | the origin is spared | of each key at most one fetch per gateway and `--max-incoherence` |
 //! | nothing is missed | what was purged meanwhile is purged everywhere afterwards, and purges hold for all again |
 //! | the log is short | so many lines at most, however many requests there were |
 
@@ -23,7 +23,7 @@ use larder_test_support::{
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    fleet::{Fleet, Place, TRUST},
+    fleet::{Fleet, Gateway, Place, TRUST},
     support::{eventually, larder::Larder, origin::Origin},
     versions::{Versions, version},
 };
@@ -33,9 +33,10 @@ const PATHS: [&str; 3] = ["/one", "/two", "/three"];
 const HITS: usize = 9;
 /// How long a fault lasts that lasts.
 const LASTS: Duration = Duration::from_secs(3);
-/// A hit may be so much slower than without the fault: any that waited for the server would be by more, for that has 50 ms
-/// to answer. Less than this also comes of a machine that has other things to do.
-const SLOWER: Duration = Duration::from_millis(30);
+/// What 99 of 100 hits may take where nothing else runs, and 95 beside other tests. Any that waited for the server would take
+/// longer, for it has 50 ms to answer.
+const FAST: Duration = Duration::from_millis(5);
+const BESIDE_OTHERS: Duration = Duration::from_millis(30);
 /// What a gateway may say of a fault: that the server is away, that it is back, that it does not know yet what it has
 /// lost, and that an admin has purged.
 const LINES: usize = 6;
@@ -43,19 +44,14 @@ const LINES: usize = 6;
 /// What readers have seen at one gateway.
 #[derive(Default)]
 pub(crate) struct Seen {
-    pub(crate) hits: Vec<Duration>,
+    pub(crate) hits: usize,
     pub(crate) others: usize,
 }
 
 impl Seen {
     fn add(&mut self, other: Seen) {
-        self.hits.extend(other.hits);
+        self.hits += other.hits;
         self.others += other.others;
-    }
-
-    fn percentile(&mut self, percent: usize) -> Duration {
-        self.hits.sort();
-        self.hits[self.hits.len() * percent / 100]
     }
 }
 
@@ -95,12 +91,10 @@ async fn read(place: Place, is_over: Arc<AtomicBool>) -> Seen {
         let is_new = number % (HITS + 1) == HITS;
         let new = format!("/new/{}/{number}", place.address.port());
         let path = if is_new { &new } else { PATHS[number % PATHS.len()] };
-        let began = Instant::now();
         let answer = reader.get(path).await;
-        let took = began.elapsed();
         version(&answer);
         match answer.handling() {
-            "hit" => seen.hits.push(took),
+            "hit" => seen.hits += 1,
             _ => seen.others += usize::from(!is_new),
         }
         sleep(Duration::from_millis(2)).await;
@@ -113,8 +107,6 @@ struct Trial {
     fleet: Fleet,
     versions: Versions,
     _origin: Origin,
-    /// Of hits without the fault.
-    usual: Duration,
     lines: Vec<usize>,
 }
 
@@ -138,40 +130,54 @@ impl Trial {
                 place.get(path).await;
             }
         }
-        let readers = Readers::at(&fleet.places());
-        sleep(TRUST).await;
-        let (mut seen, _) = readers.stop().await;
-        let usual = seen.percentile(95);
         let lines = fleet.larders().map(lines).collect();
-        Trial { fleet, versions, _origin: origin, usual, lines }
+        Trial { fleet, versions, _origin: origin, lines }
     }
 
     /// `harm` does what there is to do, and undoes it.
     async fn while_this_happens(&mut self, cost: Cost, harm: impl AsyncFnOnce(&mut Fleet)) {
         let before = PATHS.map(|path| self.versions.fetches(path));
+        let logged: Vec<_> = self.fleet.gateways.iter().map(Gateway::logged).collect();
         let readers = Readers::at(&self.fleet.places());
         harm(&mut self.fleet).await;
         // Until all is as it was, whoever reads reads on.
         self.fleet.settles().await;
-        let (mut seen, lasted) = readers.stop().await;
-        let [p95, p99] = [95, 99].map(|percent| seen.percentile(percent));
-        let fetched = PATHS.map(|path| self.versions.fetches(path)).iter().sum::<usize>()
-            - before.iter().sum::<usize>();
+        let (seen, lasted) = readers.stop().await;
+        let hits = eventually("the last lines", async || {
+            let since = self.fleet.gateways.iter().zip(&logged);
+            let hits: Vec<_> = since.flat_map(|(one, bytes)| one.hits_since(*bytes)).collect();
+            (hits.len() >= seen.hits).then_some(hits)
+        })
+        .await;
+        let of_memory = hits.iter().filter(|(_, was_in_memory)| *was_in_memory);
+        let mut hits: Vec<_> = of_memory.map(|(took, _)| *took).collect();
+        hits.sort();
+        let [p95, p99] = [95, 99].map(|percent| hits[hits.len() * percent / 100]);
+        let after = PATHS.map(|path| self.versions.fetches(path));
+        let fetched = [0, 1, 2].map(|path| after[path] - before[path]);
         println!(
-            "{} hits, p95 {p95:?} (before: {:?}), p99 {p99:?}; {} others; {fetched} fetches in {lasted:?}",
-            seen.hits.len(),
-            self.usual,
+            "{} hits in memory, p95 {p95:?}, p99 {p99:?}; {} others; {fetched:?} fetches in {lasted:?}",
+            hits.len(),
             seen.others
         );
-        assert!(p95 <= 3 * self.usual + SLOWER, "{p95:?}, and {:?} before", self.usual);
+        match std::env::var_os("LARDER_ALONE") {
+            Some(_) => assert!(p99 < FAST, "{p99:?}"),
+            None => assert!(p95 < BESIDE_OTHERS, "{p95:?}"),
+        }
         let periods = lasted.as_millis().div_ceil(TRUST.as_millis()) as usize;
-        let most = match cost {
-            Cost::Purges(fetches) => fetches,
-            Cost::Trust { purges } => {
-                self.fleet.gateways.len() * (PATHS.len() * (periods + 1) + purges)
+        match cost {
+            Cost::Purges(most) => {
+                assert!(fetched.iter().sum::<usize>() <= most, "{fetched:?} in {lasted:?}");
             }
-        };
-        assert!(fetched <= most, "{fetched} fetches in {lasted:?}");
+            Cost::Trust { purges } => {
+                let gateways = self.fleet.gateways.len();
+                for (fetched, path) in fetched.into_iter().zip(PATHS) {
+                    let purges = if path == PATHS[0] { purges } else { 0 };
+                    let most = gateways * (periods + 1 + purges);
+                    assert!(fetched <= most, "{path}: {fetched} in {lasted:?}");
+                }
+            }
+        }
     }
 
     /// A purge that was made while it could not be told reaches all.
@@ -216,7 +222,8 @@ fn lines(larder: &Larder) -> usize {
 }
 
 /// Keeps all that it has acknowledged.
-const DURABLE: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+pub(crate) const DURABLE: [&str; 6] =
+    ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_and_comes_back_with_all_it_had() {

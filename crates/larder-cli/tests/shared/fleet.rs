@@ -1,9 +1,11 @@
 //! Fleet: gateways that share, each with a line of its own to the server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use larder_test_support::{redis::Redis, relay::Relay};
 use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::{
     Wire,
@@ -30,6 +32,8 @@ pub(crate) struct Gateway {
     /// Between it and the server.
     pub(crate) relay: Relay,
     origin: SocketAddr,
+    /// Where its configuration and its access log lie.
+    folder: TempDir,
 }
 
 /// Several of them, and the server.
@@ -91,17 +95,43 @@ impl Gateway {
         let relay = Relay::to(server.address()).await;
         let port = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let place = Place { address: port(), admin: port() };
-        let mut gateway = Gateway { larder: None, place, relay, origin };
+        let folder = tempfile::tempdir().unwrap();
+        let config = "[access_log]\nto = \"access.log\"\n";
+        fs::write(folder.path().join("larder.toml"), config).unwrap();
+        let mut gateway = Gateway { larder: None, place, relay, origin, folder };
         gateway.start().await;
         gateway
+    }
+
+    /// How many bytes of lines it has written for its requests.
+    pub(crate) fn logged(&self) -> u64 {
+        fs::metadata(self.access_log()).map_or(0, |file| file.len())
+    }
+
+    /// Its hits, as it says itself in the lines behind so many bytes: how long each took, and whether it was in memory.
+    pub(crate) fn hits_since(&self, bytes: u64) -> Vec<(Duration, bool)> {
+        let lines = fs::read_to_string(self.access_log()).unwrap();
+        let hits = lines[bytes as usize..].lines().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let took = line["first_byte_ms"].as_f64().filter(|_| line["cache"] == "hit")?;
+            Some((Duration::from_secs_f64(took / 1000.0), line["tier"] == "memory"))
+        });
+        hits.collect()
+    }
+
+    fn access_log(&self) -> PathBuf {
+        self.folder.path().join("access.log")
     }
 
     /// Starts it where it was.
     pub(crate) async fn start(&mut self) {
         let Place { address, admin } = self.place;
         let trust = format!("{}ms", TRUST.as_millis());
+        let config = self.folder.path().join("larder.toml");
         let arguments = [
             "serve",
+            "--config",
+            config.to_str().unwrap(),
             "--upstream",
             &format!("http://{}", self.origin),
             "--listen",

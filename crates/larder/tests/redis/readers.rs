@@ -125,6 +125,37 @@ async fn who_is_silent_for_an_hour_is_forgotten_though_nobody_new_comes() {
     assert!(!tell::<bool>(&server, &["HEXISTS", readers, "7"]).await);
 }
 
+#[tokio::test]
+async fn of_those_who_were_forgotten_nothing_is_known_an_hour_later() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    one.renew(&reader(1), None).await.unwrap();
+    let ctl = "{larder:larder}:ctl";
+    let (now, _): (u64, u64) = tell(&server, &["TIME"]).await;
+    let forget = async |count: usize, seconds: u64| {
+        let at = ((now - seconds) * 1000).to_string();
+        let names: Vec<_> = (0..count).map(|id| format!("forgot:{id}-{seconds}")).collect();
+        for names in names.chunks(1000) {
+            let fields = names.iter().flat_map(|name| [&**name, &*at]);
+            let words: Vec<_> = ["HSET", ctl].into_iter().chain(fields).collect();
+            tell::<u64>(&server, &words).await;
+        }
+    };
+    let known = async || -> usize {
+        let fields: Vec<String> = tell(&server, &["HKEYS", ctl]).await;
+        fields.iter().filter(|field| field.starts_with("forgot:")).count()
+    };
+    // More than Lua takes at once. Whoever was forgotten of late stays so over another log.
+    forget(5000, 60).await;
+    tell::<u64>(&server, &["HDEL", ctl, "gen"]).await;
+    one.renew(&reader(1), None).await.unwrap();
+    assert_eq!(known().await, 5000);
+    forget(5000, 3610).await;
+    tell::<u64>(&server, &["HSET", ctl, "swept", &((now - 61) * 1000).to_string()]).await;
+    one.renew(&reader(1), None).await.unwrap();
+    assert_eq!(known().await, 5000);
+}
+
 /// Whether a purge with this number, made by `one`, holds for `of` and nobody else.
 async fn holds_for(one: &Instance, number: u64, of: usize) -> bool {
     let position = one.tier.append(&[purge(number)]).await.unwrap();
