@@ -97,7 +97,7 @@ export function ExplanationTree({ title, told, last }: Props) {
                     {variant.is_chosen ? <b>this one: </b> : null}
                     {variant.differs_by.length === 0
                       ? 'for every request'
-                      : `for ${variant.differs_by.map(([name, value]) => `${name}: ${value}`).join(', ')}`}
+                      : `for ${variant.differs_by.map(([name, value]) => (value === null ? `requests without ${name}` : `${name}: ${value}`)).join(', ')}`}
                     <Soft>
                       {[
                         variant.status === null ? null : `status ${variant.status}`,
@@ -126,7 +126,9 @@ export function ExplanationTree({ title, told, last }: Props) {
         {last === null ? null : (
           <Branch name="Last time">
             {lastWords(last)}
-            <Soft>{last.reason}</Soft>
+            <Soft>
+              {last.reason} <a href={hrefOf('explain', { request: last.id })}>That request</a>
+            </Soft>
           </Branch>
         )}
         {nearest.length === 0 ? null : (

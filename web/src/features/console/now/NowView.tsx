@@ -170,8 +170,7 @@ function Unheard({ live }: UnheardProps) {
     return (
       <>
         <p className="soft">
-          This server does not tell what happens in each second: it is of an older version. Its counters, since it was
-          started:
+          This server does not tell what happens in each second. Its counters, since it was started:
         </p>
         <ul className="plain-list rows">
           {stats.caches.map(({ name, entries, bytes: held, hit_rate }) => (

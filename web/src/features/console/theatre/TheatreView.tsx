@@ -59,7 +59,7 @@ export function TheatreView() {
     return (
       <p className="soft">
         {past === 'untold' && link.kind === 'live'
-          ? 'This server does not tell what happens in each second, so there is nothing to play: it is of an older version.'
+          ? 'This server does not tell what happens in each second, so there is nothing to play.'
           : 'The stage is empty until the first second is told…'}
       </p>
     );
@@ -94,7 +94,13 @@ export function TheatreView() {
           </li>
         ))}
       </ul>
-      <p className="soft">{plural(last.origin_calls, 'call', 'calls')} of the origin in that second.</p>
+      <p className="soft figures">
+        {plural(last.origin_calls, 'call', 'calls')} of the origin in that second
+        {last.refreshes === 0 ? '' : `, ${last.refreshes} of them behind readers’ backs: triangles, which begin in memory`}.
+        {last.shared_hits === 0 ? '' : ` ${plural(last.shared_hits, 'hit was', 'hits were')} answered by the shared tier.`}
+        {last.purges === 0 ? '' : ` ${plural(last.purges, 'purge', 'purges')}: a line that goes outwards.`} What is drawn is each
+        second’s requests by what became of them; when in that second each came, and how fast it went, is not.
+      </p>
     </>
   );
 }
