@@ -51,6 +51,7 @@ pub(crate) struct Second {
     origin_calls: u64,
     /// What that took where it ended.
     origin_seconds: f64,
+    /// How many calls failed: no answer in time, or one of 5xx, for requests that pass as well.
     origin_failures: u64,
     /// What fetching all that was served from entries would have taken.
     saved_seconds: f64,
@@ -186,9 +187,9 @@ impl Totals {
             totals.purges += stats.purges;
         }
         if let Some(traffic) = &console.traffic {
-            let Traffic { requests, origin_calls, origin_time } = traffic();
-            (totals.requests, totals.origin_calls, totals.origin) =
-                (requests, origin_calls, origin_time);
+            let Traffic { requests, origin_calls, origin_failures, origin_time } = traffic();
+            (totals.requests, totals.origin) = (requests, origin_time);
+            (totals.origin_calls, totals.origin_failures) = (origin_calls, origin_failures);
         }
         totals
     }

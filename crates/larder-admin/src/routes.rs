@@ -62,6 +62,8 @@ pub struct RouteFigures {
     pub waits: Waits,
     /// How often its service was asked, also behind its readers' backs.
     pub origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    pub origin_failures: u64,
     /// How long its service took until the heads of the answers, all together.
     pub origin_seconds: f64,
     /// What fetching all that was answered from what was stored would have taken.
@@ -107,6 +109,8 @@ pub struct Traffic {
     pub requests: Requests,
     /// How often a service was asked, for requests that no cache sees and behind readers' backs as well.
     pub origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    pub origin_failures: u64,
     /// How long that took until the heads of the answers, all together.
     pub origin_time: Duration,
 }
@@ -394,6 +398,8 @@ pub(crate) struct Line {
     hit_seconds: Option<Seconds>,
     miss_seconds: Option<Seconds>,
     origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    origin_failures: u64,
     origin_seconds: f64,
     saved_seconds: f64,
     entries: u64,
@@ -418,6 +424,7 @@ impl From<RouteFigures> for Line {
             hit_seconds: figures.hit_seconds,
             miss_seconds: figures.miss_seconds,
             origin_calls: figures.origin_calls,
+            origin_failures: figures.origin_failures,
             origin_seconds: figures.origin_seconds,
             saved_seconds: figures.saved_seconds,
             entries: figures.entries,

@@ -44,13 +44,17 @@ struct TrafficSample {
     requests: Requests,
     /// How often a service was asked, also for requests that pass and behind readers' backs.
     origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    origin_failures: u64,
     /// How long that took until the heads of the answers, all together.
     origin_seconds: f64,
 }
 
 impl From<Traffic> for TrafficSample {
-    fn from(Traffic { requests, origin_calls, origin_time }: Traffic) -> Self {
-        TrafficSample { requests, origin_calls, origin_seconds: origin_time.as_secs_f64() }
+    fn from(traffic: Traffic) -> Self {
+        let Traffic { requests, origin_calls, origin_failures, origin_time } = traffic;
+        let origin_seconds = origin_time.as_secs_f64();
+        TrafficSample { requests, origin_calls, origin_failures, origin_seconds }
     }
 }
 

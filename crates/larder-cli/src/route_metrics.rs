@@ -64,6 +64,7 @@ struct Named {
 struct Counted {
     requests: Requests,
     origin_calls: u64,
+    origin_failures: u64,
     origin_seconds: f64,
     saved_seconds: f64,
     evicted: u64,
@@ -83,6 +84,7 @@ impl Counted {
         Counted {
             requests: figures.requests,
             origin_calls: figures.origin_calls,
+            origin_failures: figures.origin_failures,
             origin_seconds: figures.origin_seconds,
             saved_seconds: figures.saved_seconds,
             evicted: figures.evicted,
@@ -94,6 +96,7 @@ impl Counted {
         Counted {
             requests: self.requests.and(more.requests),
             origin_calls: self.origin_calls + more.origin_calls,
+            origin_failures: self.origin_failures + more.origin_failures,
             origin_seconds: self.origin_seconds + more.origin_seconds,
             saved_seconds: self.saved_seconds + more.saved_seconds,
             evicted: self.evicted + more.evicted,
@@ -114,6 +117,7 @@ impl Counted {
                 refused: now.refused.saturating_sub(then.refused),
             },
             origin_calls: self.origin_calls.saturating_sub(before.origin_calls),
+            origin_failures: self.origin_failures.saturating_sub(before.origin_failures),
             origin_seconds: (self.origin_seconds - before.origin_seconds).max(0.0),
             saved_seconds: (self.saved_seconds - before.saved_seconds).max(0.0),
             evicted: self.evicted.saturating_sub(before.evicted),
@@ -209,6 +213,12 @@ impl Figures for RouteMetrics {
                 "How often the service of a route was asked",
                 Kind::Counter,
                 |told| told.counted.origin_calls as f64,
+            ),
+            of_each(
+                "route_origin_failures",
+                "How many of these calls failed: no answer in time, or one of 5xx",
+                Kind::Counter,
+                |told| told.counted.origin_failures as f64,
             ),
             of_each(
                 "route_origin_seconds",

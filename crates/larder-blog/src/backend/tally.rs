@@ -26,6 +26,7 @@ impl Tally {
         Traffic {
             requests,
             origin_calls: stats.fetches + requests.pass,
+            origin_failures: stats.fetch_failures,
             origin_time: stats.fetch_times.sum,
         }
     }

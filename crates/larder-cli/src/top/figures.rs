@@ -45,6 +45,8 @@ pub(super) struct RouteFigures {
     pub(super) requests_per_second: f64,
     pub(super) hit_ratio: Option<f64>,
     pub(super) origin_calls_per_second: f64,
+    /// Without an answer in time, or with one of 5xx.
+    pub(super) origin_failures_per_second: f64,
     /// How long readers and refreshes wait for the service, all together.
     pub(super) origin_seconds_per_second: f64,
     pub(super) bytes: u64,
@@ -74,20 +76,19 @@ impl Figures {
         let answered = hits.saturating_add(stale);
         let asked = answered.saturating_add(misses);
         // The caches see no request that passes, and what one costs the service.
-        let traffic = |look: &Look| match &look.stats.traffic {
-            Some(Traffic { requests, origin_calls }) => (
-                requests.values().fold(0, |sum, count| u64::saturating_add(sum, *count)),
-                *origin_calls,
-            ),
-            None => (0, 0),
+        let of_traffic = |of: fn(&Traffic) -> Option<u64>| {
+            let count = of(now.stats.traffic.as_ref()?)?;
+            let before = before.stats.traffic.as_ref().filter(|_| is_same).and_then(of);
+            Some(count.saturating_sub(before.unwrap_or_default()))
         };
-        let (requests, calls) = match now.stats.traffic {
-            Some(_) => {
-                let (of, before) = (traffic(now), if is_same { traffic(before) } else { (0, 0) });
-                (of.0.saturating_sub(before.0), of.1.saturating_sub(before.1))
-            }
-            None => (asked, grown(|cache| cache.fetches)),
+        let all = |traffic: &Traffic| {
+            Some(traffic.requests.values().fold(0, |sum, count| u64::saturating_add(sum, *count)))
         };
+        let requests = of_traffic(all).unwrap_or(asked);
+        let calls = of_traffic(|traffic| Some(traffic.origin_calls));
+        let calls = calls.unwrap_or_else(|| grown(|cache| cache.fetches));
+        let failures = of_traffic(|traffic| traffic.origin_failures);
+        let failures = failures.unwrap_or_else(|| grown(|cache| cache.fetch_failures));
         let bounds = now.stats.caches.iter().map(|cache| cache.max_bytes);
         Figures {
             uptime_seconds: now.stats.uptime_seconds,
@@ -98,7 +99,7 @@ impl Figures {
             misses_per_second: per_second(misses as f64),
             hit_ratio: ratio(answered, asked),
             origin_calls_per_second: per_second(calls as f64),
-            origin_failures_per_second: per_second(grown(|cache| cache.fetch_failures) as f64),
+            origin_failures_per_second: per_second(failures as f64),
             saved_seconds_per_second: per_second(saved),
             evictions_per_second: per_second(grown(|cache| cache.evictions) as f64),
             purges: grown(|cache| cache.purges),
@@ -166,12 +167,14 @@ fn routes(
         let asked = answered.saturating_add(grown(&["miss"]));
         let all = asked.saturating_add(grown(&["pass", "refused"]));
         let calls = route.origin_calls.saturating_sub(earlier.origin_calls);
+        let failures = route.origin_failures.saturating_sub(earlier.origin_failures);
         let waited = (route.origin_seconds - earlier.origin_seconds).max(0.0);
         RouteFigures {
             route: route.route.clone(),
             requests_per_second: per_second(all as f64),
             hit_ratio: ratio(answered, asked),
             origin_calls_per_second: per_second(calls as f64),
+            origin_failures_per_second: per_second(failures as f64),
             origin_seconds_per_second: per_second(waited),
             bytes: route.bytes,
         }
@@ -238,6 +241,7 @@ mod tests {
             look.stats.traffic = Some(Traffic {
                 requests: [("pass".to_owned(), passed), ("hit".to_owned(), 100)].into(),
                 origin_calls: passed,
+                origin_failures: Some(passed / 2),
             });
             look
         };
@@ -245,7 +249,7 @@ mod tests {
         let later = began + Duration::from_secs(2);
         let figures = Figures::between(&before, &traffic(look(later, 12.0, 100, 10), 46));
         assert_eq!((figures.requests_per_second, figures.origin_calls_per_second), (3.0, 3.0));
-        assert_eq!(figures.hit_ratio, None);
+        assert_eq!((figures.origin_failures_per_second, figures.hit_ratio), (1.5, None));
         let anew = Figures::between(&before, &traffic(look(later, 1.0, 100, 10), 6));
         assert_eq!(anew.origin_calls_per_second, 6.0);
     }

@@ -43,6 +43,8 @@ pub(super) struct Stats {
 pub(super) struct Traffic {
     pub(super) requests: BTreeMap<String, u64>,
     pub(super) origin_calls: u64,
+    /// None where an older gateway does not tell.
+    pub(super) origin_failures: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -85,6 +87,7 @@ pub(super) struct Route {
     pub(super) route: String,
     pub(super) requests: BTreeMap<String, u64>,
     pub(super) origin_calls: u64,
+    pub(super) origin_failures: u64,
     pub(super) origin_seconds: f64,
     pub(super) bytes: u64,
 }

@@ -52,10 +52,11 @@ impl Ledger {
         let book = self.book();
         let rows = book.rows.values().chain(&book.gone).chain([&self.otherwise, &self.other]);
         rows.fold(Traffic::default(), |sum, row| {
-            let (origin_calls, origin_time) = row.origin();
+            let (origin_calls, origin_failures, origin_time) = row.origin();
             Traffic {
                 requests: sum.requests.and(row.by_verdict()),
                 origin_calls: sum.origin_calls + origin_calls,
+                origin_failures: sum.origin_failures + origin_failures,
                 origin_time: sum.origin_time + origin_time,
             }
         })
@@ -105,6 +106,7 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
         miss_seconds: seconds(counts.waited_times),
         waits: counts.waits,
         origin_calls: counts.origin_calls,
+        origin_failures: counts.origin_failures,
         origin_seconds: counts.origin_time.as_secs_f64(),
         saved_seconds: counts.saved.as_secs_f64(),
         entries: held.entries as u64,
@@ -126,6 +128,7 @@ fn add(other: &mut RouteFigures, gone: &RouteFigures) {
     }
     other.waits = other.waits.and(gone.waits);
     other.origin_calls += gone.origin_calls;
+    other.origin_failures += gone.origin_failures;
     other.origin_seconds += gone.origin_seconds;
     other.saved_seconds += gone.saved_seconds;
 }
