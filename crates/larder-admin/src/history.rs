@@ -47,6 +47,10 @@ pub(crate) struct Second {
     collapsed: u64,
     pass: u64,
     refused: u64,
+    /// How many of the hits the shared tier had.
+    shared_hits: u64,
+    /// Refreshes that began behind readers' backs. What the shared tier has of them asks no service.
+    refreshes: u64,
     /// How often a service was asked.
     origin_calls: u64,
     /// What that took where it ended.
@@ -69,6 +73,8 @@ pub(crate) struct Second {
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     requests: Requests,
+    shared_hits: u64,
+    refreshes: u64,
     origin_calls: u64,
     origin: Duration,
     origin_failures: u64,
@@ -171,9 +177,13 @@ impl Totals {
     fn of(console: &Console) -> Totals {
         let mut totals = Totals { max_bytes: Some(0), ..Totals::default() };
         for stats in console.caches.iter().map(|cache| cache.stats()) {
-            totals.requests.hit += stats.hits + stats.negative_hits;
+            let shared_hits = stats.shared_hits();
+            let waited = stats.misses.saturating_sub(stats.collapsed);
+            totals.requests.hit += stats.hits + stats.negative_hits + shared_hits;
             totals.requests.stale += stats.stale_served;
-            totals.requests.miss += stats.misses.saturating_sub(stats.collapsed);
+            totals.requests.miss += waited.saturating_sub(shared_hits);
+            totals.shared_hits += shared_hits;
+            totals.refreshes += stats.refreshes;
             totals.requests.collapsed += stats.collapsed;
             totals.requests.refused += stats.turns_refused;
             totals.origin_calls += stats.fetches;
@@ -187,8 +197,10 @@ impl Totals {
             totals.purges += stats.purges;
         }
         if let Some(traffic) = &console.traffic {
-            let Traffic { requests, origin_calls, origin_failures, origin_time } = traffic();
-            (totals.requests, totals.origin) = (requests, origin_time);
+            let Traffic { requests, shared_hits, origin_calls, origin_failures, origin_time } =
+                traffic();
+            (totals.requests, totals.shared_hits, totals.origin) =
+                (requests, shared_hits, origin_time);
             (totals.origin_calls, totals.origin_failures) = (origin_calls, origin_failures);
         }
         totals
@@ -206,6 +218,8 @@ impl Totals {
             collapsed: count(|totals| totals.requests.collapsed),
             pass: count(|totals| totals.requests.pass),
             refused: count(|totals| totals.requests.refused),
+            shared_hits: count(|totals| totals.shared_hits),
+            refreshes: count(|totals| totals.refreshes),
             origin_calls: count(|totals| totals.origin_calls),
             origin_seconds: time(|totals| totals.origin),
             origin_failures: count(|totals| totals.origin_failures),

@@ -52,6 +52,8 @@ pub struct RouteFigures {
     pub is_cached: bool,
     /// How many requests were finished, by what they were.
     pub requests: Requests,
+    /// How many of the hits the shared tier had.
+    pub shared_hits: u64,
     /// Why those that were no hits were none, for each reason that there was.
     pub reasons: Vec<(&'static str, u64)>,
     /// How long until the head of an answer that was at hand.
@@ -107,6 +109,8 @@ pub struct Requests {
 pub struct Traffic {
     /// How many requests, by what they were.
     pub requests: Requests,
+    /// How many of the hits the shared tier had.
+    pub shared_hits: u64,
     /// How often a service was asked, for requests that no cache sees and behind readers' backs as well.
     pub origin_calls: u64,
     /// How many of these calls failed: no answer in time, or one of 5xx.
@@ -391,6 +395,8 @@ pub(crate) struct Line {
     upstream: Option<String>,
     is_cached: bool,
     requests: Requests,
+    /// How many of the hits the shared tier had.
+    shared_hits: u64,
     hit_ratio: Option<f64>,
     #[serde(serialize_with = "as_map")]
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
@@ -420,6 +426,7 @@ impl From<RouteFigures> for Line {
             upstream: figures.upstream.map(|name| name.to_string()),
             is_cached: figures.is_cached,
             requests: figures.requests,
+            shared_hits: figures.shared_hits,
             reasons: figures.reasons,
             hit_seconds: figures.hit_seconds,
             miss_seconds: figures.miss_seconds,

@@ -42,6 +42,8 @@ pub(crate) struct Sample {
 #[derive(Serialize, ToSchema)]
 struct TrafficSample {
     requests: Requests,
+    /// How many of the hits the shared tier had.
+    shared_hits: u64,
     /// How often a service was asked, also for requests that pass and behind readers' backs.
     origin_calls: u64,
     /// How many of these calls failed: no answer in time, or one of 5xx.
@@ -52,9 +54,9 @@ struct TrafficSample {
 
 impl From<Traffic> for TrafficSample {
     fn from(traffic: Traffic) -> Self {
-        let Traffic { requests, origin_calls, origin_failures, origin_time } = traffic;
+        let Traffic { requests, shared_hits, origin_calls, origin_failures, origin_time } = traffic;
         let origin_seconds = origin_time.as_secs_f64();
-        TrafficSample { requests, origin_calls, origin_failures, origin_seconds }
+        TrafficSample { requests, shared_hits, origin_calls, origin_failures, origin_seconds }
     }
 }
 

@@ -100,6 +100,12 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Misses in memory that were answered with what the tier below had. Where it had more, because refreshes ask it as well,
+    /// as many as there were misses.
+    pub fn shared_hits(&self) -> u64 {
+        self.lower.hits.min(self.misses.saturating_sub(self.collapsed))
+    }
+
     /// Hits ÷ (hits + misses), from 0 to 1: the share of look-ups that were answered with what was at
     /// hand. `None` before the first look-up.
     ///

@@ -25,6 +25,7 @@ impl Tally {
         let requests = self.requests();
         Traffic {
             requests,
+            shared_hits: stats.shared_hits(),
             origin_calls: stats.fetches + requests.pass,
             origin_failures: stats.fetch_failures,
             origin_time: stats.fetch_times.sum,

@@ -25,7 +25,7 @@ use crate::origins::Unanswered;
 
 const REASONS: usize = Reason::ALL.len();
 
-/// The counts of one route. It takes 210 bytes, 350 more once a request was no hit, half a KiB once a hit was timed, and as
+/// The counts of one route. It takes 220 bytes, 350 more once a request was no hit, half a KiB once a hit was timed, and as
 /// much and 112 bytes once one has waited; beside its cells for hits.
 pub(crate) struct Row {
     /// What its requests have in common.
@@ -34,6 +34,8 @@ pub(crate) struct Row {
     hits: Arc<HitCells>,
     /// By verdict. Hits are counted elsewhere.
     requests: [AtomicU64; Verdict::ALL.len()],
+    /// Of the hits, those that the shared tier had.
+    shared_hits: AtomicU64,
     /// Why those that were no hits were none.
     reasons: OnceLock<Box<[AtomicU64; REASONS]>>,
     /// By what was stale.
@@ -77,6 +79,7 @@ impl Row {
             number,
             hits,
             requests: std::array::from_fn(|_| zero()),
+            shared_hits: zero(),
             reasons: OnceLock::new(),
             saved_micros: zero(),
             origin_calls: zero(),
@@ -127,6 +130,8 @@ impl Row {
         }
         if verdict != Verdict::Hit {
             self.count_reason(reason);
+        } else if reason == Reason::Shared {
+            self.shared_hits.fetch_add(1, Relaxed);
         }
         if origin.is_some() {
             let took = began.elapsed();
@@ -174,6 +179,7 @@ impl Row {
         self.hits.reset(gone.number);
         let each = self.requests.iter().zip(&gone.requests);
         let further = [
+            (&self.shared_hits, &gone.shared_hits),
             (&self.saved_micros, &gone.saved_micros),
             (&self.origin_calls, &gone.origin_calls),
             (&self.origin_failures, &gone.origin_failures),
@@ -204,6 +210,11 @@ impl Row {
     pub(super) fn by_verdict(&self) -> Requests {
         let ([hit, stale, miss, collapsed, pass, refused], _) = self.requests();
         Requests { hit, stale, miss, collapsed, pass, refused }
+    }
+
+    /// How many of its hits the shared tier had.
+    pub(super) fn shared_hits(&self) -> u64 {
+        self.shared_hits.load(Relaxed)
     }
 
     /// How often its service was asked, how often in vain, and how long that took until the heads of the answers.
