@@ -29,7 +29,7 @@ use crate::{
     console::Console,
     problem::{Problem, ProblemView},
     question::Question,
-    routes::{Requests, Traffic},
+    totals::Totals,
 };
 
 /// An hour.
@@ -64,23 +64,6 @@ pub(crate) struct Second {
     /// Held when it ended.
     bytes: u64,
     /// The bound; `null` where a cache has none in bytes.
-    max_bytes: Option<u64>,
-    evictions: u64,
-    purges: u64,
-}
-
-/// What was counted so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    requests: Requests,
-    shared_hits: u64,
-    refreshes: u64,
-    origin_calls: u64,
-    origin: Duration,
-    origin_failures: u64,
-    saved: Duration,
-    entries: u64,
-    bytes: u64,
     max_bytes: Option<u64>,
     evictions: u64,
     purges: u64,
@@ -150,7 +133,7 @@ pub(crate) fn begin(console: &Arc<Console>) {
     let Ok(runtime) = Handle::try_current() else { return };
     if !has_begun.load(Ordering::Relaxed) && !has_begun.swap(true, Ordering::Relaxed) {
         let stop = console.stop.clone();
-        let before = Totals::of(console);
+        let before = console.totals();
         let looking = look(Looking(Arc::downgrade(console)), before);
         // It ends by itself when the console does: nobody need hold it.
         drop(runtime.spawn(async move { stop.run_until_cancelled(looking).await }));
@@ -164,7 +147,7 @@ async fn look(looking: Looking, mut before: Totals) {
     loop {
         ticks.tick().await;
         let Some(console) = looking.0.upgrade() else { return };
-        let now = Totals::of(&console);
+        let now = console.totals();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // Also where the clock is set back, or shows one second twice: each has a number of its own, which grows.
         let last = clock.max(*console.history.last.borrow() + 1);
@@ -174,38 +157,6 @@ async fn look(looking: Looking, mut before: Totals) {
 }
 
 impl Totals {
-    fn of(console: &Console) -> Totals {
-        let mut totals = Totals { max_bytes: Some(0), ..Totals::default() };
-        for stats in console.caches.iter().map(|cache| cache.stats()) {
-            let shared_hits = stats.shared_hits();
-            let waited = stats.misses.saturating_sub(stats.collapsed);
-            totals.requests.hit += stats.hits + stats.negative_hits + shared_hits;
-            totals.requests.stale += stats.stale_served;
-            totals.requests.miss += waited.saturating_sub(shared_hits);
-            totals.shared_hits += shared_hits;
-            totals.refreshes += stats.refreshes;
-            totals.requests.collapsed += stats.collapsed;
-            totals.requests.refused += stats.turns_refused;
-            totals.origin_calls += stats.fetches;
-            totals.origin += stats.fetch_times.sum;
-            totals.origin_failures += stats.fetch_failures;
-            totals.saved += stats.saved;
-            totals.entries += stats.entries;
-            totals.bytes += stats.bytes;
-            totals.max_bytes = totals.max_bytes.zip(stats.max_bytes).map(|(sum, max)| sum + max);
-            totals.evictions += stats.evictions;
-            totals.purges += stats.purges;
-        }
-        if let Some(traffic) = &console.traffic {
-            let Traffic { requests, shared_hits, origin_calls, origin_failures, origin_time } =
-                traffic();
-            (totals.requests, totals.shared_hits, totals.origin) =
-                (requests, shared_hits, origin_time);
-            (totals.origin_calls, totals.origin_failures) = (origin_calls, origin_failures);
-        }
-        totals
-    }
-
     /// The difference. Counters are read while others go on, so one may seem to go back a little: nothing, then.
     fn since(&self, before: &Totals, second: u64) -> Second {
         let count = |of: fn(&Totals) -> u64| of(self).saturating_sub(of(before));
@@ -271,6 +222,7 @@ pub(crate) async fn history(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::Requests;
 
     fn totals(number: u64) -> Totals {
         let requests = Requests { hit: number, pass: number / 2, ..Requests::default() };

@@ -29,6 +29,9 @@ pub(crate) async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Sample {
     uptime_seconds: f64,
+    /// The share of the requests that the cache had a part in which cost the service nothing: hits, stale answers, and what
+    /// another reader's request brought (collapsed). `null` before the first.
+    hit_ratio: Option<f64>,
     caches: Vec<CacheSample>,
     /// Every request that was finished, those that no cache sees among them. `null` where nobody counts them: where an
     /// application asks the caches itself.
@@ -222,6 +225,7 @@ impl Sample {
         });
         Sample {
             uptime_seconds: console.started.elapsed().as_secs_f64(),
+            hit_ratio: console.totals().requests.hit_ratio(),
             caches: caches.collect(),
             traffic: console.traffic.as_ref().map(|traffic| traffic().into()),
             further: console.stats.iter().map(|(name, part)| (*name, part())).collect(),

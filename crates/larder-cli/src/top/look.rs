@@ -54,6 +54,7 @@ pub(super) struct CacheCounts {
     pub(super) stale_served: u64,
     pub(super) negative_hits: u64,
     pub(super) misses: u64,
+    pub(super) collapsed: u64,
     pub(super) fetches: u64,
     pub(super) fetch_failures: u64,
     pub(super) evictions: u64,

@@ -188,9 +188,10 @@ fn numbers(figures: &Figures) -> Vec<Line<'static>> {
             Span::raw(" requests a second, "),
             Span::styled(percent(figures.hit_ratio), STRONG),
             Span::raw(format!(
-                " hits ({} fresh, {} stale, {} missed)",
+                " hits ({} fresh, {} stale, {} shared a fetch, {} missed)",
                 rate(figures.hits_per_second),
                 rate(figures.stale_per_second),
+                rate(figures.collapsed_per_second),
                 rate(figures.misses_per_second)
             )),
         ]),

@@ -99,12 +99,21 @@ fn is_sample_of(name: &str, metric: &str) -> bool {
     name.strip_prefix(metric).is_some_and(|end| ends.contains(&end))
 }
 
+const OF_REQUESTS: [&str; 5] = [
+    "larder_requests",
+    "larder_answers",
+    "larder_origin_calls",
+    "larder_origin_failures",
+    "larder_origin_seconds",
+];
+
 /// Where a metric stands in the page.
 fn part_of(name: &str, said: &Said) -> &'static str {
     let begins = |beginnings: &[&str]| {
         beginnings.iter().any(|beginning| name.starts_with(&format!("larder_{beginning}")))
     };
     match () {
+        () if OF_REQUESTS.contains(&name) => "Requests",
         () if begins(&["lower_"]) => "The shared tier",
         () if said.labels.contains("cache") => "Caches",
         () if begins(&["route_"]) => "Routes",
@@ -130,7 +139,8 @@ fn part_of(name: &str, said: &Said) -> &'static str {
     }
 }
 
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
+    "Requests",
     "Caches",
     "The shared tier",
     "Routes",
@@ -152,6 +162,11 @@ reader. `deploy/prometheus` has settings for Prometheus and alerts, `deploy/graf
 Buckets of `larder_route_wait_seconds` each name one of their requests (an exemplar, `request_id`) where answers have ids:
 `larder explain --request ID` says what became of it, while it is remembered. Prometheus keeps exemplars when it is started with
 `--enable-feature=exemplar-storage`.
+
+There is one hit ratio, on the console, in `larder stats` and `larder top`, at `/v1/stats` and `/v1/routes`, in the alerts and the
+dashboard: of the requests that the cache had a part in (`hit`, `stale`, `collapsed`, `miss` of `larder_requests_total`; neither
+`pass` nor `refused`), those that cost the service nothing, which are the first three. Who waited for another reader's request
+(`collapsed`) has cost it nothing. `larder_lookups_total` is the cache's own count, in which those are among the misses.
 
 This page is made of what a gateway with all parts says; the shared tier's are zero where there is none.
 "
