@@ -84,6 +84,8 @@ pub struct RouteFigures {
     pub waiting: u64,
     /// How many were answered 429.
     pub limited: u64,
+    /// How many found as many at its service as may be there, and got no place in time.
+    pub fetches_refused: u64,
 }
 
 /// How many requests there were, by what they were: each that was finished is one of these.
@@ -415,6 +417,8 @@ pub(crate) struct Line {
     fetches_now: Option<u64>,
     waiting: u64,
     limited: u64,
+    /// How many found as many at its service as may be there, and got no place in time.
+    fetches_refused: u64,
 }
 
 impl From<RouteFigures> for Line {
@@ -441,6 +445,7 @@ impl From<RouteFigures> for Line {
             fetches_now: figures.fetches_now,
             waiting: figures.waiting,
             limited: figures.limited,
+            fetches_refused: figures.fetches_refused,
         }
     }
 }

@@ -163,6 +163,12 @@ Buckets of `larder_route_wait_seconds` each name one of their requests (an exemp
 `larder explain --request ID` says what became of it, while it is remembered. Prometheus keeps exemplars when it is started with
 `--enable-feature=exemplar-storage`.
 
+`route` is the name of a route of the file. A hundred routes have names: those with the most requests of late, each of which has
+had one. All others, and those that are gone from the file, are `other`. A route that becomes twice as busy as one that has a name
+takes that one's place: from then on its counts are told under its own name, and the other's under `other`. What a route had
+before it got its name stays with `other`, so its counters can be below those of `/v1/routes`; rates are right at any time, no
+counter goes down, and `larder_requests_total` is of all requests.
+
 There is one hit ratio, on the console, in `larder stats` and `larder top`, at `/v1/stats` and `/v1/routes`, in the alerts and the
 dashboard: of the requests that the cache had a part in (`hit`, `stale`, `collapsed`, `miss` of `larder_requests_total`; neither
 `pass` nor `refused`), those that cost the service nothing, which are the first three. Who waited for another reader's request
@@ -194,6 +200,7 @@ fn named_in(text: &str) -> BTreeSet<&str> {
 async fn the_page_of_metrics_is_what_a_gateway_says() {
     let (larder, _origin, _files) = with_all_parts().await;
     larder.get("/a").await;
+    larder.get("/slow/a").await;
     let all = metrics(larder.get_from_admin("/metrics").await.text());
     for (name, said) in &all {
         assert!(!said.help.is_empty() && !said.kind.is_empty(), "{name} says not what it is");

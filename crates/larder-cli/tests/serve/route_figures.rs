@@ -360,6 +360,10 @@ async fn ten_thousand_routes_are_told_page_by_page_and_a_hundred_have_metrics() 
         write!(rules, "[[route]]\npath = \"/r{number}/*\"\n").unwrap();
     }
     let larder = larder(&folder, origin.address, &rules).await;
+    // Who scrapes before anybody asks sees no name, and gives none away.
+    let metrics = larder.get_from_admin("/metrics").await;
+    let names = metrics.text().matches("larder_route_origin_calls_total{").count();
+    assert_eq!(names, 1, "the others");
     let at_rest = larder.memory_kib("VmRSS");
     let mut wire = larder.connect().await;
     let mut asked = 0;

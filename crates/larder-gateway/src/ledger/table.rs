@@ -78,6 +78,7 @@ impl Ledger {
             fetches_now: bounds.as_ref().and_then(|bounds| bounds.fetches),
             waiting: bounds.as_ref().map_or(0, |bounds| bounds.waiting),
             limited: bounds.as_ref().map_or(0, |bounds| bounds.limited),
+            fetches_refused: bounds.as_ref().map_or(0, |bounds| bounds.refused),
             ..figures(row, held)
         }
     }
