@@ -245,7 +245,7 @@ impl Backend {
     async fn ask(&self, endpoint: &Endpoint) -> Result<Reply, PostsError> {
         let began = Instant::now();
         let reply = self.posts.ask(endpoint).await;
-        self.tally.called(endpoint, began.elapsed());
+        self.tally.called(endpoint, began.elapsed(), reply.is_err());
         reply
     }
 

@@ -91,7 +91,14 @@ impl Delivery {
             },
             _ => Duration::ZERO,
         };
-        Finished { verdict: self.verdict(), reason: self.reason().as_str(), took, saved }
+        let (verdict, reason) = (self.verdict(), self.reason());
+        Finished {
+            verdict,
+            is_shared: reason == Reason::Shared,
+            reason: reason.as_str(),
+            took,
+            saved,
+        }
     }
 
     /// What is remembered of it.

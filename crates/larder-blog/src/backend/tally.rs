@@ -29,7 +29,9 @@ struct Counted {
     hit_times: VecDeque<Duration>,
     miss_times: VecDeque<Duration>,
     waits: Waits,
+    shared_hits: u64,
     calls: u64,
+    failures: u64,
     call_time: Duration,
     saved: Duration,
 }
@@ -38,6 +40,8 @@ struct Counted {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finished {
     pub(crate) verdict: Verdict,
+    /// A hit that the shared tier had.
+    pub(crate) is_shared: bool,
     /// Why it was no hit.
     pub(crate) reason: &'static str,
     pub(crate) took: Duration,
@@ -47,7 +51,7 @@ pub(crate) struct Finished {
 
 impl Tally {
     pub(crate) fn count(&self, endpoint: &Endpoint, finished: &Finished) {
-        let Finished { verdict, reason, took, saved } = *finished;
+        let Finished { verdict, is_shared, reason, took, saved } = *finished;
         let mut counted = self.of(endpoint.route());
         let (requests, is_at_hand) = match verdict {
             Verdict::Hit => (&mut counted.requests.hit, true),
@@ -59,6 +63,7 @@ impl Tally {
         };
         *requests += 1;
         counted.saved += saved;
+        counted.shared_hits += u64::from(is_shared);
         if verdict != Verdict::Hit {
             *counted.reasons.entry(reason).or_default() += 1;
         }
@@ -74,9 +79,10 @@ impl Tally {
     }
 
     /// The posts service was asked, perhaps behind a reader's back, and it took so long.
-    pub(crate) fn called(&self, endpoint: &Endpoint, took: Duration) {
+    pub(crate) fn called(&self, endpoint: &Endpoint, took: Duration, has_failed: bool) {
         let mut counted = self.of(endpoint.route());
         counted.calls += 1;
+        counted.failures += u64::from(has_failed);
         counted.call_time += took;
     }
 
@@ -86,7 +92,9 @@ impl Tally {
             let counted = self.of(*route);
             Traffic {
                 requests: all.requests.and(counted.requests),
+                shared_hits: all.shared_hits + counted.shared_hits,
                 origin_calls: all.origin_calls + counted.calls,
+                origin_failures: all.origin_failures + counted.failures,
                 origin_time: all.origin_time + counted.call_time,
             }
         })
@@ -104,7 +112,9 @@ impl Tally {
                 hit_seconds: quantiles(counted.hit_times),
                 miss_seconds: quantiles(counted.miss_times),
                 waits: counted.waits,
+                shared_hits: counted.shared_hits,
                 origin_calls: counted.calls,
+                origin_failures: counted.failures,
                 origin_seconds: counted.call_time.as_secs_f64(),
                 saved_seconds: counted.saved.as_secs_f64(),
                 ..RouteFigures::default()
