@@ -68,7 +68,7 @@ export function ExplainView({ query }: Props) {
         }}
       >
         <div className="field field-code">
-          <label htmlFor={id}>A URL, a line of curl (browsers copy one from their network panel), or what an answer has in Larder-Request</label>
+          <label htmlFor={id}>A URL, or a line of curl (browsers copy one from their network panel), or the Larder-Request of an answer</label>
           <textarea
             id={id}
             rows={text.length > 160 || text.includes('\n') ? 5 : 2}
@@ -133,12 +133,18 @@ function Explained({ first, rules, onRules }: ExplainedProps) {
       <Loaded query={after} what="why it answers as it does">
         {(explanation) => <ExplanationTree title="What would become of it" told={explanation} last={explanation.last} />}
       </Loaded>
-      <PolicyField rules={rules} onChange={onRules} />
-      {rules.text.trim() === '' || pausedRules.text.trim() === '' || after.error !== null ? null : (
+      {hasNoFile(after.data) ? null : <PolicyField rules={rules} onChange={onRules} />}
+      {hasNoFile(after.data) || rules.text.trim() === '' || pausedRules.text.trim() === '' || after.error !== null ? null : (
         <Compared request={request} rules={pausedRules} />
       )}
     </>
   );
+}
+
+/** Rules that stand in no file: an application has them in its code, and no other file could take their place. */
+function hasNoFile(told: Explanation | undefined): boolean {
+  const rules = told?.route?.rules ?? [];
+  return rules.length > 0 && rules.every(({ line }) => line === null);
 }
 
 function useExplanation(request: Request) {

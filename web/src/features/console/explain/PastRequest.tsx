@@ -39,7 +39,8 @@ interface AnsweredProps {
 function Answered({ told: { at, method, url, route, verdict, reason, says, status, seconds, origin_seconds, tier } }: AnsweredProps) {
   const known = verdictOf(verdict);
   const mark = known === null ? 'unsaid' : VERDICT_WORDS[known].mark;
-  const { remedy } = reasonWords(reason);
+  // That nothing was stored is no fault by itself.
+  const remedy = reason === 'uri-miss' || verdict === 'hit' ? null : reasonWords(reason).remedy;
   return (
     <>
       <p className={`explained-verdict mark-${mark}`}>
@@ -47,7 +48,7 @@ function Answered({ told: { at, method, url, route, verdict, reason, says, statu
         {reason === verdict ? null : <span className="soft"> {reason}</span>}
       </p>
       <p className="explained-says">{says}</p>
-      {remedy === null || verdict === 'hit' ? null : (
+      {remedy === null ? null : (
         <p className="soft explained-remedy">
           <Words text={remedy} />
         </p>

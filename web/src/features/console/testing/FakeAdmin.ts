@@ -146,6 +146,8 @@ export class FakeAdmin {
   hasConfiguration = true;
   /** Otherwise it offers no acts: 404. */
   offersStage = true;
+  /** Otherwise a purge has no name, and its answer is all that is told of it. */
+  remembersPurges = true;
   isCutOff = false;
   /** Its one service answers nobody. */
   isShopDown = false;
@@ -414,6 +416,7 @@ export class FakeAdmin {
       fetches_now: 0,
       waiting: 0,
       limited: route.requests['refused'] ?? 0,
+      fetches_refused: 0,
     }));
     const next = from + limit < this.routes.length ? String(from + limit) : null;
     const at = new Date().toISOString();
@@ -441,7 +444,8 @@ export class FakeAdmin {
       expires: (entry: FakeEntry) => entry.freshForSeconds,
     }[query.get('order') ?? ''];
     const measure = by ?? ((entry: FakeEntry) => -entry.costSeconds);
-    chosen.sort((one, other) => measure(one) - measure(other));
+    const byKey = query.get('order') === 'key';
+    chosen.sort((one, other) => (byKey ? Number(one.key > other.key) - Number(one.key < other.key) : measure(one) - measure(other)));
     const from = Number(query.get('after') ?? 0);
     const limit = Number(query.get('limit') ?? 50);
     const next = from + limit < chosen.length ? String(from + limit) : null;
@@ -560,9 +564,11 @@ export class FakeAdmin {
       },
     };
     this.#warm.clear();
+    const receipt = { cache: 'larder', what, mode: body['mode'], number, at: story.at, tiers: Object.values(story.tiers) };
+    if (!this.remembersPurges) return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, mode: body['mode'], receipts: [receipt] });
     this.#stories.push(story);
     this.#tell('purge', story);
-    return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, receipts: [], ...story });
+    return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, receipts: [receipt], ...story });
   }
 }
 

@@ -25,6 +25,9 @@ type Speed = (typeof SPEEDS)[number]['value'];
 /** Nobody follows more; the oldest have left the stage by then. */
 const MOST_TRAVELLERS = 600;
 
+/** How far a second has come that is seen standing still. */
+const STILL_MS = 1300;
+
 export function TheatreView() {
   const { samples, stats, link, past } = useLive();
   const wantsCalm = useMedia('(prefers-reduced-motion: reduce)');
@@ -51,6 +54,8 @@ export function TheatreView() {
     const isBusy = (troupe.current.at(-1)?.leaves ?? 0) > time.current.stage + 200;
     const shown = busierOf(missed.current, last);
     missed.current = isBusy && speed !== '0' ? shown : null;
+    // Whoever finds it stopped sees a second of it on its way all the same.
+    if (speed === '0' && troupe.current.length === 0) troupe.current = travellersOf(last, time.current.stage - STILL_MS);
     if (speed === '0' || isBusy) return;
     troupe.current = [...troupe.current, ...travellersOf(shown, time.current.stage)].slice(-MOST_TRAVELLERS);
   }, [last, speed]);
