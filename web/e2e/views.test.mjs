@@ -163,7 +163,7 @@ test('with tokens it tells nothing before one is shown, reads with one, and chan
     await page.getByRole('button', { name: 'Purge 1 entry' }).click();
     await page.getByText('Purged, everywhere.').waitFor();
     // Neither an address nor any storage has them.
-    const kept = await page.evaluate(() => [location.href, document.cookie, ...Object.values({ ...localStorage, ...sessionStorage })].join('\n'));
+    const kept = await page.evaluate(() => [location.href, document.cookie, JSON.stringify(localStorage), JSON.stringify(sessionStorage)].join('\n'));
     for (const token of Object.values(tokens)) assert.ok(!kept.includes(token), 'a token was kept');
     await page.reload();
     await page.getByRole('heading', { name: 'This console needs a token' }).waitFor();

@@ -50,7 +50,10 @@ async fn what_is_explained_is_what_the_next_request_does() {
         assert_eq!(told["key"]["key"], "/posts/1");
         let answered = get(&blog.backend("/api/posts/1")).await;
         let detail = format!("detail={reason}");
-        assert!(answered.field("cache-status").is_some_and(|field| field.contains(&detail)), "{answered:?}, and {detail}");
+        assert!(
+            answered.field("cache-status").is_some_and(|field| field.contains(&detail)),
+            "{answered:?}, and {detail}"
+        );
         assert_eq!(counter.calls() - calls, usize::from(asks), "{before}");
     }
 }

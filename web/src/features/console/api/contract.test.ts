@@ -24,7 +24,8 @@ let faults: string[];
 
 /** Looks at each answer, and at what is read of it. */
 class CheckedApi extends Api {
-  override get<T>(path: string, query: Query, decode: Decoder<T>, _signal: AbortSignal): Promise<T> {
+  override get<T>(path: string, query: Query, decode: Decoder<T>, wanted: AbortSignal): Promise<T> {
+    wanted.throwIfAborted();
     return this.#checked('GET', path, this.url(path, query), decode, null);
   }
 
