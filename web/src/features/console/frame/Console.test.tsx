@@ -306,6 +306,11 @@ describe('explain', () => {
     expect(admin.posted.every((body) => body['policy'] === undefined)).toBe(true);
   });
 
+  test('says why the last answer was not kept where nothing is stored', async () => {
+    open('#/explain?url=https%3A%2F%2Fshop.example%2Fme');
+    await screen.findByText(/^Nothing is stored under this key\. The last answer was not kept, because the answer sets a cookie/);
+  });
+
   test('does not ask about what it cannot read', async () => {
     const user = open('#/explain');
     await user.type(screen.getByRole('textbox', { name: /A URL/ }), 'hello there');
