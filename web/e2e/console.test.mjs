@@ -1,15 +1,12 @@
-// Each view of the console at three widths, in light and dark: nothing for axe to object to, nothing to scroll sideways,
+// Each view of the console, at four widths, in light and dark: nothing for axe to object to, nothing to scroll sideways,
 // nothing against the content security policy, and a picture of each for whoever wants to look.
-import { AxeBuilder } from '@axe-core/playwright';
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { appearances } from './appearances.mjs';
+import { diagonal } from './appearances.mjs';
 import { startConsole } from './consoleServer.mjs';
+import { lookAt, PICTURES } from './looks.mjs';
 import { launchBrowser } from './reader.mjs';
-
-const PICTURES = process.env.SCREENSHOTS ?? join(import.meta.dirname, 'screenshots');
 
 /** @type {import('playwright-core').Browser} */
 let browser;
@@ -104,26 +101,20 @@ const VIEWS = {
   ],
 };
 
-for (const { colorScheme, size, viewport } of appearances('dark')) {
-  describe(`${colorScheme}, ${size} pixels wide`, () => {
-    for (const [view, [hash, walk]] of Object.entries(VIEWS)) {
-      test(view, async () => {
+// Real servers are looked at as well (views.test.mjs): each view at another place.
+describe('a view', () => {
+  for (const [place, [view, [hash, walk]]] of Object.entries(VIEWS).entries()) {
+    for (const { colorScheme, size, viewport } of diagonal(place + 4)) {
+      test(`${view}, ${colorScheme}, ${size} pixels wide`, async () => {
         const page = await open({ colorScheme, viewport, reducedMotion: 'reduce' }, hash);
         await page.getByText('live', { exact: true }).waitFor();
         await walk(page);
-        await page.screenshot({ path: join(PICTURES, `console-${view}-${size}-${colorScheme}.png`), fullPage: true });
-        const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.equal(excess, 0, `${excess} pixels stick out`);
-        const { violations } = await new AxeBuilder({ page }).analyze();
-        const objections = violations.map(
-          ({ id, impact, nodes }) => `${impact}: ${id} at ${nodes.map(({ target }) => target.join(' ')).join(', ')}`,
-        );
-        assert.deepEqual(objections, []);
+        await lookAt(page, `console-${view}-${size}-${colorScheme}`);
         await leave(page);
       });
     }
-  });
-}
+  }
+});
 
 test('the first paint comes within 300 milliseconds', async () => {
   // The fastest of a few: what else the machine does is not the page's doing.

@@ -17,12 +17,15 @@ const BINARY = resolve(process.env.LARDER_BIN ?? join(import.meta.dirname, '../.
 
 /**
  * @param {string} rest of its larder.toml: services and routes
+ * @param {{ admin?: string, adminPort?: number | string, files?: Record<string, string> }} [more] lines of `[admin]`, its port where
+ *   it has to be a certain one, and files beside larder.toml
  * @returns {Promise<Gateway>}
  */
-export async function startGateway(rest) {
+export async function startGateway(rest, { admin = '', adminPort = 0, files = {} } = {}) {
   const prepare = async (/** @type {string} */ folder) => {
-    const text = `[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\nstage = true\n[memory]\nsize = "16MiB"\n${rest}`;
+    const text = `[server]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:${adminPort}"\nstage = true\n${admin}[memory]\nsize = "16MiB"\n${rest}`;
     await writeFile(join(folder, 'larder.toml'), text);
+    for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content, { mode: 0o600 });
     return { PATH: process.env.PATH };
   };
   /** @param {import('./childProcess.mjs').Output} output */

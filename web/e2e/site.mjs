@@ -41,18 +41,21 @@ function routeOf(path) {
   return path.startsWith('/cart/') ? '/cart/**' : 'otherwise';
 }
 
-/** @typedef {{ url: string, calls: Map<string, number>, stop: () => Promise<void> }} Site `calls`: by route */
+/** @typedef {{ url: string, calls: Map<string, number>, fail: (status: number) => void, stop: () => Promise<void> }} Site
+ * `calls`: by route; from `fail` on it answers everything with that status */
 
 /** @returns {Promise<Site>} */
 export async function startSite() {
   /** @type {Map<string, number>} */
   const calls = new Map();
+  let failure = 0;
   const server = createServer((request, response) => {
     const path = (request.url ?? '/').replace(/\?.*/, '');
     const route = routeOf(path);
     calls.set(route, (calls.get(route) ?? 0) + 1);
     const { fields, delayMs, bytes } = PAGES[route];
     setTimeout(() => {
+      if (failure > 0) return void response.writeHead(failure).end();
       response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', ...fields });
       response.end(`<!doctype html><title>${path}</title>\n`.padEnd(bytes, 'Goods that keep. '));
     }, delayMs);
@@ -63,6 +66,7 @@ export async function startSite() {
   return {
     url: `http://127.0.0.1:${address.port}`,
     calls,
+    fail: (status) => void (failure = status),
     stop: async () => {
       server.closeAllConnections();
       server.close();

@@ -44,6 +44,7 @@ use crate::{
     snapshots::Snapshots,
     stage::{self, Stage},
     stats, tags,
+    totals::TotalFigures,
     trail::Trail,
     walks::Walks,
 };
@@ -159,7 +160,7 @@ impl Admin {
     /// last hour: whoever serves them knows those that no cache sees. Asked once a second; it must not wait. Without it the
     /// caches' own counters are told.
     pub fn traffic(mut self, traffic: impl Fn() -> Traffic + Send + Sync + 'static) -> Self {
-        self.traffic = Some(Box::new(traffic));
+        self.traffic = Some(Arc::new(traffic));
         self
     }
 
@@ -228,6 +229,8 @@ impl Admin {
         let walks = Walks::default();
         self.figures.push(Box::new(entry.clone()));
         self.figures.push(Box::new(walks.clone()));
+        let traffic = self.traffic.clone();
+        self.figures.push(Box::new(TotalFigures { caches: self.caches.clone(), traffic }));
         let sent = self.stage.as_ref().and_then(Stage::sent);
         self.figures.extend(sent.map(|sent| Box::new(sent) as Box<dyn Figures>));
         let cors = self.allowed.cors();

@@ -20,6 +20,7 @@ use crate::{
     routes::{RouteTable, Traffic},
     snapshots::Snapshots,
     stage::Stage,
+    totals::Totals,
     trail::Trail,
     walks::Walks,
 };
@@ -31,7 +32,7 @@ pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
 pub(crate) type Part = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// What was finished so far.
-pub(crate) type CountTraffic = Box<dyn Fn() -> Traffic + Send + Sync>;
+pub(crate) type CountTraffic = Arc<dyn Fn() -> Traffic + Send + Sync>;
 
 /// One for all requests of a router.
 pub(crate) struct Console {
@@ -69,4 +70,11 @@ pub(crate) struct Console {
     pub(crate) started: Instant,
     /// The same as a time of day.
     pub(crate) since: SystemTime,
+}
+
+impl Console {
+    /// What was counted so far.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals::of(&self.caches, self.traffic.as_ref())
+    }
 }

@@ -29,7 +29,7 @@ use crate::{
     console::Console,
     problem::{Problem, ProblemView},
     question::Question,
-    routes::{Requests, Traffic},
+    totals::Totals,
 };
 
 /// An hour.
@@ -47,10 +47,15 @@ pub(crate) struct Second {
     collapsed: u64,
     pass: u64,
     refused: u64,
+    /// How many of the hits the shared tier had.
+    shared_hits: u64,
+    /// Refreshes that began behind readers' backs. What the shared tier has of them asks no service.
+    refreshes: u64,
     /// How often a service was asked.
     origin_calls: u64,
     /// What that took where it ended.
     origin_seconds: f64,
+    /// How many calls failed: no answer in time, or one of 5xx, for requests that pass as well.
     origin_failures: u64,
     /// What fetching all that was served from entries would have taken.
     saved_seconds: f64,
@@ -59,21 +64,6 @@ pub(crate) struct Second {
     /// Held when it ended.
     bytes: u64,
     /// The bound; `null` where a cache has none in bytes.
-    max_bytes: Option<u64>,
-    evictions: u64,
-    purges: u64,
-}
-
-/// What was counted so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    requests: Requests,
-    origin_calls: u64,
-    origin: Duration,
-    origin_failures: u64,
-    saved: Duration,
-    entries: u64,
-    bytes: u64,
     max_bytes: Option<u64>,
     evictions: u64,
     purges: u64,
@@ -143,7 +133,7 @@ pub(crate) fn begin(console: &Arc<Console>) {
     let Ok(runtime) = Handle::try_current() else { return };
     if !has_begun.load(Ordering::Relaxed) && !has_begun.swap(true, Ordering::Relaxed) {
         let stop = console.stop.clone();
-        let before = Totals::of(console);
+        let before = console.totals();
         let looking = look(Looking(Arc::downgrade(console)), before);
         // It ends by itself when the console does: nobody need hold it.
         drop(runtime.spawn(async move { stop.run_until_cancelled(looking).await }));
@@ -157,7 +147,7 @@ async fn look(looking: Looking, mut before: Totals) {
     loop {
         ticks.tick().await;
         let Some(console) = looking.0.upgrade() else { return };
-        let now = Totals::of(&console);
+        let now = console.totals();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // Also where the clock is set back, or shows one second twice: each has a number of its own, which grows.
         let last = clock.max(*console.history.last.borrow() + 1);
@@ -167,32 +157,6 @@ async fn look(looking: Looking, mut before: Totals) {
 }
 
 impl Totals {
-    fn of(console: &Console) -> Totals {
-        let mut totals = Totals { max_bytes: Some(0), ..Totals::default() };
-        for stats in console.caches.iter().map(|cache| cache.stats()) {
-            totals.requests.hit += stats.hits + stats.negative_hits;
-            totals.requests.stale += stats.stale_served;
-            totals.requests.miss += stats.misses.saturating_sub(stats.collapsed);
-            totals.requests.collapsed += stats.collapsed;
-            totals.requests.refused += stats.turns_refused;
-            totals.origin_calls += stats.fetches;
-            totals.origin += stats.fetch_times.sum;
-            totals.origin_failures += stats.fetch_failures;
-            totals.saved += stats.saved;
-            totals.entries += stats.entries;
-            totals.bytes += stats.bytes;
-            totals.max_bytes = totals.max_bytes.zip(stats.max_bytes).map(|(sum, max)| sum + max);
-            totals.evictions += stats.evictions;
-            totals.purges += stats.purges;
-        }
-        if let Some(traffic) = &console.traffic {
-            let Traffic { requests, origin_calls, origin_time } = traffic();
-            (totals.requests, totals.origin_calls, totals.origin) =
-                (requests, origin_calls, origin_time);
-        }
-        totals
-    }
-
     /// The difference. Counters are read while others go on, so one may seem to go back a little: nothing, then.
     fn since(&self, before: &Totals, second: u64) -> Second {
         let count = |of: fn(&Totals) -> u64| of(self).saturating_sub(of(before));
@@ -205,6 +169,8 @@ impl Totals {
             collapsed: count(|totals| totals.requests.collapsed),
             pass: count(|totals| totals.requests.pass),
             refused: count(|totals| totals.requests.refused),
+            shared_hits: count(|totals| totals.shared_hits),
+            refreshes: count(|totals| totals.refreshes),
             origin_calls: count(|totals| totals.origin_calls),
             origin_seconds: time(|totals| totals.origin),
             origin_failures: count(|totals| totals.origin_failures),
@@ -256,6 +222,7 @@ pub(crate) async fn history(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::Requests;
 
     fn totals(number: u64) -> Totals {
         let requests = Requests { hit: number, pass: number / 2, ..Requests::default() };

@@ -14,7 +14,7 @@
 //! | `GET /livez` | 200 `ok` while the process answers |
 //! | `GET /readyz` | 200 `ready`, and a further line for a shared tier that does not answer; 503 once it is told to stop |
 //! | `GET /metrics` | the counters of every cache as OpenMetrics text, and the [`figures`] of what is beside them |
-//! | `GET /v1/stats` | the counters of every cache, and its hit rate: hits ÷ (hits + misses), [as the library counts them](larder::Stats::hit_rate); `null` before the first look-up |
+//! | `GET /v1/stats` | the counters of every cache, and the hit ratio of all requests, [of which each that cost the service nothing is a hit](routes::Requests::hit_ratio); `null` before the first |
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second; and purges as they go on, where a [`trail`] remembers them |
 //! | `GET /v1/routes?order=requests&limit=50&after=…` | what the requests of each route have come to, and what is stored for it, where something here has [`routes`]: the most first, by `requests`, `misses`, `origin_seconds`, `bytes` or `name`; at most 1000 at once, and `next` is what to go on [after](routes) |
 //! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}`, `{"glob":"…*…"}` ([`Glob`](larder::Glob)) or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
@@ -99,6 +99,7 @@ mod snapshots;
 pub mod stage;
 mod stats;
 mod tags;
+mod totals;
 pub mod trail;
 pub mod walks;
 pub mod watch;

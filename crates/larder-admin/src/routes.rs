@@ -52,6 +52,8 @@ pub struct RouteFigures {
     pub is_cached: bool,
     /// How many requests were finished, by what they were.
     pub requests: Requests,
+    /// How many of the hits the shared tier had.
+    pub shared_hits: u64,
     /// Why those that were no hits were none, for each reason that there was.
     pub reasons: Vec<(&'static str, u64)>,
     /// How long until the head of an answer that was at hand.
@@ -62,6 +64,8 @@ pub struct RouteFigures {
     pub waits: Waits,
     /// How often its service was asked, also behind its readers' backs.
     pub origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    pub origin_failures: u64,
     /// How long its service took until the heads of the answers, all together.
     pub origin_seconds: f64,
     /// What fetching all that was answered from what was stored would have taken.
@@ -80,6 +84,8 @@ pub struct RouteFigures {
     pub waiting: u64,
     /// How many were answered 429.
     pub limited: u64,
+    /// How many found as many at its service as may be there, and got no place in time.
+    pub fetches_refused: u64,
 }
 
 /// How many requests there were, by what they were: each that was finished is one of these.
@@ -105,8 +111,12 @@ pub struct Requests {
 pub struct Traffic {
     /// How many requests, by what they were.
     pub requests: Requests,
+    /// How many of the hits the shared tier had.
+    pub shared_hits: u64,
     /// How often a service was asked, for requests that no cache sees and behind readers' backs as well.
     pub origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    pub origin_failures: u64,
     /// How long that took until the heads of the answers, all together.
     pub origin_time: Duration,
 }
@@ -387,6 +397,8 @@ pub(crate) struct Line {
     upstream: Option<String>,
     is_cached: bool,
     requests: Requests,
+    /// How many of the hits the shared tier had.
+    shared_hits: u64,
     hit_ratio: Option<f64>,
     #[serde(serialize_with = "as_map")]
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
@@ -394,6 +406,8 @@ pub(crate) struct Line {
     hit_seconds: Option<Seconds>,
     miss_seconds: Option<Seconds>,
     origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    origin_failures: u64,
     origin_seconds: f64,
     saved_seconds: f64,
     entries: u64,
@@ -403,6 +417,8 @@ pub(crate) struct Line {
     fetches_now: Option<u64>,
     waiting: u64,
     limited: u64,
+    /// How many found as many at its service as may be there, and got no place in time.
+    fetches_refused: u64,
 }
 
 impl From<RouteFigures> for Line {
@@ -414,10 +430,12 @@ impl From<RouteFigures> for Line {
             upstream: figures.upstream.map(|name| name.to_string()),
             is_cached: figures.is_cached,
             requests: figures.requests,
+            shared_hits: figures.shared_hits,
             reasons: figures.reasons,
             hit_seconds: figures.hit_seconds,
             miss_seconds: figures.miss_seconds,
             origin_calls: figures.origin_calls,
+            origin_failures: figures.origin_failures,
             origin_seconds: figures.origin_seconds,
             saved_seconds: figures.saved_seconds,
             entries: figures.entries,
@@ -427,6 +445,7 @@ impl From<RouteFigures> for Line {
             fetches_now: figures.fetches_now,
             waiting: figures.waiting,
             limited: figures.limited,
+            fetches_refused: figures.fetches_refused,
         }
     }
 }

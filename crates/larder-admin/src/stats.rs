@@ -29,6 +29,9 @@ pub(crate) async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Sample {
     uptime_seconds: f64,
+    /// The share of the requests that the cache had a part in which cost the service nothing: hits, stale answers, and what
+    /// another reader's request brought (collapsed). `null` before the first.
+    hit_ratio: Option<f64>,
     caches: Vec<CacheSample>,
     /// Every request that was finished, those that no cache sees among them. `null` where nobody counts them: where an
     /// application asks the caches itself.
@@ -42,15 +45,21 @@ pub(crate) struct Sample {
 #[derive(Serialize, ToSchema)]
 struct TrafficSample {
     requests: Requests,
+    /// How many of the hits the shared tier had.
+    shared_hits: u64,
     /// How often a service was asked, also for requests that pass and behind readers' backs.
     origin_calls: u64,
+    /// How many of these calls failed: no answer in time, or one of 5xx.
+    origin_failures: u64,
     /// How long that took until the heads of the answers, all together.
     origin_seconds: f64,
 }
 
 impl From<Traffic> for TrafficSample {
-    fn from(Traffic { requests, origin_calls, origin_time }: Traffic) -> Self {
-        TrafficSample { requests, origin_calls, origin_seconds: origin_time.as_secs_f64() }
+    fn from(traffic: Traffic) -> Self {
+        let Traffic { requests, shared_hits, origin_calls, origin_failures, origin_time } = traffic;
+        let origin_seconds = origin_time.as_secs_f64();
+        TrafficSample { requests, shared_hits, origin_calls, origin_failures, origin_seconds }
     }
 }
 
@@ -216,6 +225,7 @@ impl Sample {
         });
         Sample {
             uptime_seconds: console.started.elapsed().as_secs_f64(),
+            hit_ratio: console.totals().requests.hit_ratio(),
             caches: caches.collect(),
             traffic: console.traffic.as_ref().map(|traffic| traffic().into()),
             further: console.stats.iter().map(|(name, part)| (*name, part())).collect(),

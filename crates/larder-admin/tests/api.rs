@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
@@ -319,7 +319,57 @@ async fn a_hit_rate_of_nothing_is_none() {
     let router = Admin::new().cache(&cache).router();
     let stats = router.oneshot(request(Method::GET, "/v1/stats").body(Body::empty()).unwrap());
     let stats = json_of(stats.await.unwrap()).await;
-    assert_eq!(stats["caches"][0]["hit_rate"], json!(null));
+    assert_eq!(
+        (&stats["caches"][0]["hit_rate"], &stats["hit_ratio"]),
+        (&json!(null), &json!(null))
+    );
+}
+
+/// One definition of a hit, wherever a ratio of them is told.
+#[tokio::test]
+async fn readers_who_shared_a_fetch_cost_the_origin_nothing_by_every_count() {
+    let cache = Cache::<String>::builder().name("posts").build();
+    let fetches = Arc::new(tokio::sync::Semaphore::new(0));
+    let waits = Arc::new(tokio::sync::Notify::new());
+    let fetch = || {
+        let (fetches, waits) = (Arc::clone(&fetches), Arc::clone(&waits));
+        async move || {
+            waits.notify_one();
+            let _turn = fetches.acquire().await;
+            "one".to_owned()
+        }
+    };
+    let readers = (0..10).map(|_| cache.get_or_fetch("/posts/1", fetch()));
+    let readers = futures_util::future::join_all(readers);
+    let releases = async {
+        waits.notified().await;
+        tokio::task::yield_now().await;
+        fetches.add_permits(1);
+    };
+    tokio::join!(readers, releases);
+    cache.get_or_fetch("/posts/2", async || "two".to_owned()).await;
+
+    let router = Admin::new().cache(&cache).router();
+    let get = async |path| {
+        let asked = request(Method::GET, path).body(Body::empty()).unwrap();
+        router.clone().oneshot(asked).await.unwrap()
+    };
+    let stats = json_of(get("/v1/stats").await).await;
+    let ratio = 9.0 / 11.0;
+    assert_eq!(
+        (&stats["hit_ratio"], &stats["caches"][0]["hit_rate"]),
+        (&json!(ratio), &json!(ratio))
+    );
+    let text = get("/metrics").await.into_body().collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&text).unwrap();
+    for (line, count) in [
+        ("larder_requests_total{verdict=\"collapsed\"}", 9.0),
+        ("larder_requests_total{verdict=\"miss\"}", 2.0),
+        ("larder_answers_total{tier=\"origin\"}", 11.0),
+        ("larder_origin_calls_total", 2.0),
+    ] {
+        assert_eq!(samples(text, line)[0].1, count, "{text}");
+    }
 }
 
 /// What is there after a purge: the value's freshness under each of the two keys.

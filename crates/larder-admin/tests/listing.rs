@@ -469,21 +469,32 @@ async fn whoever_counts_requests_and_calls_is_believed() {
     let counts = std::sync::atomic::AtomicU64::new(0);
     let traffic = move || {
         let number = counts.fetch_add(5, std::sync::atomic::Ordering::Relaxed);
-        let requests = Requests { pass: number, refused: 2 * number, ..Requests::default() };
-        Traffic { requests, origin_calls: 3 * number, origin_time: Duration::from_secs(number) }
+        let requests =
+            Requests { hit: number, pass: number, refused: 2 * number, ..Requests::default() };
+        let (origin_calls, origin_failures) = (3 * number, 2 * number);
+        Traffic {
+            requests,
+            shared_hits: number,
+            origin_calls,
+            origin_failures,
+            origin_time: Duration::from_secs(number),
+        }
     };
     let router = Admin::new().cache(&posts).traffic(traffic).router();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let sample = &get(&router, "/v1/history").await["samples"][0];
     assert_eq!(
         (&sample["pass"], &sample["refused"], &sample["hit"]),
-        (&json!(5), &json!(10), &json!(0))
+        (&json!(5), &json!(10), &json!(5))
     );
     assert_eq!((&sample["origin_calls"], &sample["origin_seconds"]), (&json!(15), &json!(5.0)));
+    assert_eq!(sample["origin_failures"], 10, "{sample}");
+    assert_eq!((&sample["shared_hits"], &sample["refreshes"]), (&json!(5), &json!(0)));
     let traffic = &get(&router, "/v1/stats").await["traffic"];
     let passed = traffic["requests"]["pass"].as_u64().unwrap();
     assert!(passed > 5, "{traffic}");
     assert_eq!(traffic["origin_calls"], 3 * passed, "{traffic}");
+    assert_eq!(traffic["origin_failures"], 2 * passed, "{traffic}");
     assert_eq!(get(&Admin::new().router(), "/v1/stats").await["traffic"], Value::Null);
 }
 

@@ -9,7 +9,7 @@ use larder_gateway::{
     access::{AccessLog, AccessLogCounts},
     cdn::{CdnStats, Cdns, FleetStats, OutboxStats},
     downstream::counters::{Counted, Counters},
-    gateway::{RefreshCounts, Refresher, RouteStats, UpgradeStats},
+    gateway::{RefreshCounts, Refresher, UpgradeStats},
     origins::{AddressStats, BreakerState, OriginsStats},
     pressure::{Pressure, PressureStats},
     traces::{TraceCounts, Traces},
@@ -193,10 +193,6 @@ pub(crate) struct RateFigures(pub(crate) Gateway);
 impl Figures for RateFigures {
     fn families(&self) -> Vec<Family> {
         let (limited, forgotten) = self.0.rate_limited();
-        let routes = self.0.routes();
-        let of_routes = |of: fn(&RouteStats) -> u64| {
-            routes.iter().map(|route| (route.route.to_string(), of(route))).collect::<Vec<_>>()
-        };
         vec![
             counter(
                 "requests_limited",
@@ -216,37 +212,6 @@ impl Figures for RateFigures {
                 "",
                 vec![("", forgotten)],
             ),
-            counter(
-                "route_requests_limited",
-                "Requests answered 429: their address had sent as many of a route as it may",
-                "route",
-                of_routes(|route| route.limited),
-            ),
-            counter(
-                "route_fetches_refused",
-                "Requests that found as many of their route at the service as may be",
-                "route",
-                of_routes(|route| route.refused),
-            ),
-            Family {
-                label: "route",
-                ..gauge(
-                    "route_fetches_waiting",
-                    "Requests that wait until fewer of their route are at the service, now",
-                    of_routes(|route| route.waiting),
-                )
-            },
-            Family {
-                label: "route",
-                ..gauge(
-                    "route_fetches",
-                    "Requests at the service, of routes with a bound for them, now",
-                    routes
-                        .iter()
-                        .filter_map(|route| Some((route.route.to_string(), route.fetches?)))
-                        .collect::<Vec<_>>(),
-                )
-            },
         ]
     }
 }

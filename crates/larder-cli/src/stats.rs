@@ -46,12 +46,12 @@ fn told(said: &Value) -> String {
     let mut line = |line: &str| writeln!(text, "{line}").expect("a text takes what is written");
     let up = Duration::from_secs(said["uptime_seconds"].as_f64().unwrap_or_default() as u64);
     line(&format!("up for {}", humantime::format_duration(up)));
+    let ratio = said["hit_ratio"].as_f64();
+    line(&ratio.map_or("no questions yet".to_owned(), |ratio| {
+        format!("hit ratio {:.1} %: so many cost the service nothing", ratio * 100.0)
+    }));
     for cache in said["caches"].as_array().into_iter().flatten() {
-        let rate = cache["hit_rate"].as_f64();
-        let rate = rate.map_or("no questions yet".to_owned(), |rate| {
-            format!("hit rate {:.1} %", rate * 100.0)
-        });
-        line(&format!("{}: {rate}", cache["name"].as_str().unwrap_or_default()));
+        line(&format!("{}:", cache["name"].as_str().unwrap_or_default()));
         for (name, meaning) in ROWS {
             let count = cache[name].as_u64().unwrap_or_default();
             line(&format!("  {count:>12} {meaning}"));

@@ -2,6 +2,7 @@
 
 mod below;
 mod blocking;
+pub(crate) mod dry_run;
 mod landing;
 mod list;
 mod many;

@@ -214,7 +214,7 @@ pub use list::{HeldResponses, HeldVariant, RulesOfKeys};
 pub use most_read::Again;
 pub use nearest::{Near, Nearest};
 pub use phases::{FlightName, Phase, PhaseKind, Phases};
-pub use request::{Bypass, MayTakeLong, NotBefore, Rules, StoredBy};
+pub use request::{Bypass, GivenUp, MayTakeLong, NotBefore, Rules, StoredBy};
 pub use service::{Answering, CacheService};
 pub use settings::Settings;
 pub use turns::Client;

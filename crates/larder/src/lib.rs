@@ -197,6 +197,7 @@ pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storag
 pub use builder::{BuildError, Builder};
 pub use cache::{
     Cache, Previous, Read,
+    dry_run::{DryRead, ReadBelow, ReadStep, RefreshOutlook},
     map::{Compute, Computed, Contended},
 };
 pub use claim::{Instance, KeysOf, Told};

@@ -100,16 +100,23 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Hits ÷ (hits + misses), from 0 to 1: the share of look-ups that were answered with what was at
-    /// hand. `None` before the first look-up.
+    /// Misses in memory that were answered with what the tier below had. Where it had more, because refreshes ask it as well,
+    /// as many as there were misses.
+    pub fn shared_hits(&self) -> u64 {
+        self.lower.hits.min(self.misses.saturating_sub(self.collapsed))
+    }
+
+    /// The share of look-ups that cost the origin nothing, from 0 to 1: hits ÷ (hits + misses). `None` before the first
+    /// look-up.
     ///
-    /// A hit is whatever was answered without waiting for the origin: a fresh entry, a stale one, a
-    /// remembered error. A miss that shared another reader's fetch (`collapsed`) has waited, and is a
-    /// miss. A stale entry that stood in for a failing origin is both, as in the counters.
+    /// A hit is whatever was answered without a fetch of its own: a fresh entry, here or [below](Stats::shared_hits), a stale
+    /// one, a remembered error, and what another reader's fetch brought (`collapsed`). A stale entry that stood in for a
+    /// failing origin is a hit and a miss, as in the counters.
     pub fn hit_rate(&self) -> Option<f64> {
-        let hits = self.hits as f64 + self.stale_served as f64 + self.negative_hits as f64;
-        let all = hits + self.misses as f64;
-        (all > 0.0).then_some(hits / all)
+        let at_hand = self.hits as f64 + self.stale_served as f64 + self.negative_hits as f64;
+        let all = at_hand + self.misses as f64;
+        let brought = self.collapsed.min(self.misses) as f64 + self.shared_hits() as f64;
+        (all > 0.0).then_some((at_hand + brought) / all)
     }
 }
 
@@ -592,15 +599,19 @@ mod tests {
     use crate::seat::SEATED;
 
     #[test]
-    fn the_hit_rate_is_the_share_of_look_ups_that_did_not_wait() {
+    fn the_hit_rate_is_the_share_of_look_ups_that_cost_the_origin_nothing() {
         let stats = |hits, stale_served, negative_hits, misses| Stats {
             hits,
             stale_served,
             negative_hits,
             misses,
-            // What was shared is among the misses.
-            collapsed: misses / 2,
             ..Stats::default()
+        };
+        // What another has brought, and what lay below, is among the misses.
+        let shared = |collapsed, below| Stats {
+            collapsed,
+            lower: LowerStats { hits: below, ..LowerStats::default() },
+            ..stats(2, 0, 0, 8)
         };
         for (stats, rate) in [
             (stats(0, 0, 0, 0), None),
@@ -610,6 +621,10 @@ mod tests {
             (stats(1, 1, 1, 1), Some(0.75)),
             (stats(u64::MAX, 0, 0, u64::MAX), Some(0.5)),
             (stats(u64::MAX, u64::MAX, u64::MAX, 0), Some(1.0)),
+            (shared(7, 0), Some(0.9)),
+            (shared(4, 2), Some(0.8)),
+            // Refreshes ask below as well.
+            (shared(4, 100), Some(1.0)),
         ] {
             assert_eq!(stats.hit_rate(), rate, "{stats:?}");
         }

@@ -1,7 +1,21 @@
 // From `unknown` to our types: the only place where a type is claimed, right after it was proved.
 
 /** Gives the value back typed, or throws `Undecodable`. `path` says where in the answer it stands. */
-export type Decoder<T> = (value: unknown, path: string) => T;
+export interface Decoder<T> {
+  (value: unknown, path: string): T;
+  /** What it reads, for whoever compares that with a description: fields of an object, or the items of a list. */
+  readonly reads?: Reads;
+}
+
+export type Reads =
+  | { readonly kind: 'fields'; readonly fields: Readonly<Record<string, Decoder<unknown>>> }
+  | { readonly kind: 'items'; readonly items: readonly Decoder<unknown>[] }
+  | { readonly kind: 'values'; readonly values: Decoder<unknown> };
+
+function reading<T>(decode: (value: unknown, path: string) => T, reads: Reads | undefined): Decoder<T> {
+  return reads === undefined ? decode : Object.assign(decode, { reads });
+}
+
 export type Decoded<D> = D extends Decoder<infer T> ? T : never;
 
 export class Undecodable extends Error {
@@ -58,36 +72,36 @@ export const instant: Decoder<Date> = (value, path) => {
 };
 
 export function list<T>(item: Decoder<T>): Decoder<readonly T[]> {
-  return (value, path) => {
+  return reading((value, path) => {
     if (!Array.isArray(value)) throw new Undecodable(path, 'a list');
     return value.map((element: unknown, index) => item(element, `${path}[${index}]`));
-  };
+  }, { kind: 'items', items: [item] });
 }
 
 /** Exactly two. */
 export function pair<A, B>(first: Decoder<A>, second: Decoder<B>): Decoder<readonly [A, B]> {
-  return (value, path) => {
+  return reading((value, path) => {
     if (!Array.isArray(value) || value.length !== 2) throw new Undecodable(path, 'a pair');
     return [first(value[0], `${path}[0]`), second(value[1], `${path}[1]`)];
-  };
+  }, { kind: 'items', items: [first, second] });
 }
 
 /** An object whose names are not known beforehand, in its order. */
 export function entriesOf<T>(item: Decoder<T>): Decoder<readonly (readonly [string, T])[]> {
-  return (value, path) => {
+  return reading((value, path) => {
     if (!isRecord(value)) throw new Undecodable(path, 'an object');
     return Object.entries(value).map(([name, element]) => [name, item(element, `${path}.${name}`)] as const);
-  };
+  }, { kind: 'values', values: item });
 }
 
 /** For a field that says nothing by being `null`, or by not being there. */
 export function optional<T>(decode: Decoder<T>): Decoder<T | null> {
-  return (value, path) => (value === null || value === undefined ? null : decode(value, path));
+  return reading((value, path) => (value === null || value === undefined ? null : decode(value, path)), decode.reads);
 }
 
 /** For a field that says nothing by being `null`. */
 export function nullable<T>(decode: Decoder<T>): Decoder<T | null> {
-  return (value, path) => (value === null ? null : decode(value, path));
+  return reading((value, path) => (value === null ? null : decode(value, path)), decode.reads);
 }
 
 /** One of a few words. */
@@ -101,21 +115,21 @@ export function oneOf<const T extends string>(...words: readonly T[]): Decoder<T
 
 /** For a field that an older server does not send. */
 export function orElse<T>(decode: Decoder<T>, absent: T): Decoder<T> {
-  return (value, path) => (value === undefined ? absent : decode(value, path));
+  return reading((value, path) => (value === undefined ? absent : decode(value, path)), decode.reads);
 }
 
 /** An object with at least these fields; others are ignored, so that a server may grow new ones. */
 export function shape<const S extends Record<string, Decoder<unknown>>>(
   fields: S,
 ): Decoder<{ readonly [K in keyof S]: Decoded<S[K]> }> {
-  return (value, path) => {
+  return reading((value, path) => {
     if (!isRecord(value)) throw new Undecodable(path, 'an object');
     const decoded = Object.entries(fields).map(([name, decode]) => [
       name,
       decode(value[name], path ? `${path}.${name}` : name),
     ]);
     return Object.fromEntries(decoded) as { readonly [K in keyof S]: Decoded<S[K]> };
-  };
+  }, { kind: 'fields', fields });
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

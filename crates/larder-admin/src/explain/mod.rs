@@ -3,6 +3,7 @@
 //! The cache is below this crate and what stands before it above: whoever knows routes and rules answers through the trait
 //! [`Explain`]. A cache of HTTP responses by itself does so, without routes (feature `http`).
 
+mod keyed;
 mod question;
 #[cfg(feature = "http")]
 mod told;
@@ -30,6 +31,7 @@ use crate::{
     trail::Trail,
 };
 
+pub use keyed::{KeyedBefore, told_of_key};
 pub use question::Question;
 use question::{AskedInQuery, Written};
 #[cfg(feature = "http")]
@@ -185,8 +187,8 @@ pub struct TierView {
 pub struct VariantView {
     /// The fields in which its request was another, and what they were.
     pub differs_by: Vec<(String, Option<String>)>,
-    /// Its status.
-    pub status: u16,
+    /// Its status; `null` of a value in a library's cache.
+    pub status: Option<u16>,
     /// How old it is.
     pub age_seconds: f64,
     /// How long it is fresh, below zero since it is stale.
@@ -207,7 +209,7 @@ pub struct Says {
 /// What is done with a request.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VerdictView {
-    /// `hit`, `stale`, `miss`, `pass` or `refused`.
+    /// `hit`, `stale`, `miss`, `pass` or `refused`; `collapsed` where a library's reader waits for another's fetch.
     pub verdict: &'static str,
     /// Why, in one word of the vocabulary.
     pub reason: String,
@@ -228,7 +230,7 @@ pub struct PersonalView {
 }
 
 /// What the next request does.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct NextView {
     /// Whether a service is asked for it, be it behind its reader's back.
     pub asks_origin: bool,
@@ -279,16 +281,20 @@ pub struct GoneView {
     pub at: Option<String>,
     /// In a sentence.
     pub says: String,
-    /// What the purge has named, as receipts say it (`tag post:1`): by this it is found when that was.
+    /// What the purge has named, as receipts say it (`tag post:1`), or may have: by this it is found when that was, and
+    /// which it was.
     #[serde(skip)]
-    pub purge: Option<String>,
+    pub purges: Vec<String>,
 }
 
 impl GoneView {
-    /// Says when that was, where `trail` remembers the purge.
+    /// Says when that was, and by what, where `trail` remembers the purge.
     fn date(&mut self, trail: &Trail) {
-        let Some(what) = self.purge.as_ref().filter(|_| self.at.is_none()) else { return };
-        if let Some(at) = trail.last_of(what) {
+        if self.at.is_some() {
+            return;
+        }
+        let dated = self.purges.iter().filter_map(|what| Some((trail.last_of(what)?, what)));
+        if let Some((at, what)) = dated.max_by_key(|(at, _)| *at) {
             let ago = at.elapsed().unwrap_or_default().as_secs();
             let ago = humantime::format_duration(Duration::from_secs(ago));
             (self.at, self.says) = (Some(time(at)), format!("purged {ago} ago by {what}"));

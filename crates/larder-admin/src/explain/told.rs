@@ -139,7 +139,7 @@ fn variant(held: &Held) -> VariantView {
     });
     VariantView {
         differs_by: differs_by.collect(),
-        status: held.status.as_u16(),
+        status: Some(held.status.as_u16()),
         age_seconds: held.age.as_secs_f64(),
         fresh_for_seconds: held.fresh_for_seconds,
         state: held.standing.as_str(),
@@ -198,17 +198,10 @@ fn gone(cache: &HttpCache, dry: &DryRun) -> Option<GoneView> {
     if let Some(tag) = dry.purged_by.first() {
         let what = format!("tag {tag}");
         let says = format!("purged by {what}");
-        return Some(GoneView { cause: "purged", at: None, says, purge: Some(what) });
+        return Some(GoneView { cause: "purged", at: None, says, purges: vec![what] });
     }
     let key = dry.key.as_ref().filter(|_| dry.memory.is_empty())?;
-    let gone = cache.gone(key)?;
-    let by = gone.purge.map(|purge| (purge.at, format!(" by {}", purge.what)));
-    // Who purges by a tag takes nothing out; that comes when room is needed, and is not what was asked.
-    let (at, by) = by.unwrap_or((gone.at, String::new()));
-    let ago = Duration::from_secs(at.elapsed().unwrap_or_default().as_secs());
-    let cause = gone.cause.as_str();
-    let says = format!("{cause} {} ago{by}", humantime::format_duration(ago));
-    Some(GoneView { cause, at: Some(time(at)), says, purge: None })
+    cache.gone(key).map(GoneView::of)
 }
 
 /// A cache by itself: its own rules, and no routes.

@@ -7,7 +7,7 @@ use larder::http::{
     policy::{cookies::IgnoredCookies, key_parts::Part, nearness::Difference, reason::Reason},
 };
 
-use super::PersonalView;
+use super::{PersonalView, keyed::seconds};
 
 /// Why it is done so.
 pub(super) fn why(dry: &DryRun) -> String {
@@ -208,15 +208,6 @@ fn stored_for(differences: &[Difference]) -> String {
 
 fn text(value: &Option<String>) -> &str {
     value.as_deref().unwrap_or("nothing")
-}
-
-/// As people say it: three digits of what is short, whole seconds of what is not.
-fn seconds(time: Duration) -> String {
-    match time.as_secs() {
-        0..10 => format!("{:.1} s", time.as_secs_f64()),
-        10..600 => format!("{} s", time.as_secs()),
-        long => humantime::format_duration(Duration::from_secs(long)).to_string(),
-    }
 }
 
 #[cfg(test)]

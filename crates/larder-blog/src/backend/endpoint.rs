@@ -8,7 +8,38 @@ pub(crate) enum Endpoint {
     Post(PostId),
 }
 
+/// What requests have in common that the console tells together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Posts,
+    Post,
+}
+
+impl Route {
+    pub(crate) const ALL: [Route; 2] = [Route::Posts, Route::Post];
+
+    /// As the console shows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Route::Posts => "/api/posts",
+            Route::Post => "/api/posts/{id}",
+        }
+    }
+
+    /// To which an entry belongs that is stored under this key.
+    pub(crate) fn of_key(key: &str) -> Route {
+        if key == Endpoint::Posts.path() { Route::Posts } else { Route::Post }
+    }
+}
+
 impl Endpoint {
+    pub(crate) fn route(&self) -> Route {
+        match self {
+            Endpoint::Posts => Route::Posts,
+            Endpoint::Post(_) => Route::Post,
+        }
+    }
+
     /// The path at the posts service, which is the cache key as well.
     pub(crate) fn path(&self) -> String {
         match self {

@@ -3,6 +3,8 @@
 mod breakable;
 mod cors;
 mod endpoint;
+mod explaining;
+mod past;
 mod posts_client;
 mod reply;
 mod respond;
@@ -13,7 +15,7 @@ mod tally;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::{
@@ -23,9 +25,16 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use larder::{Cache, Fetched, Lifetime, lower};
-use larder_admin::{Admin, over_redis::OverRedis, watch::Watch};
+use larder_admin::{
+    Admin,
+    explain::{PastRequest, time},
+    over_redis::OverRedis,
+    stage::Verdict,
+    trail::Trail,
+    watch::Watch,
+};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +42,9 @@ use crate::{
     backend::{
         breakable::{Breakable, Breaker},
         endpoint::Endpoint,
-        posts_client::{PostsClient, PostsError},
+        explaining::Explainer,
+        past::{Past, new_id},
+        posts_client::{LastCall, PostsClient, PostsError},
         reply::{Reply, ReplyCodec},
         respond::Delivery,
         rules::{Rules, Switches},
@@ -45,6 +56,12 @@ use crate::{
     replies::{no_post_id, with_common_replies},
 };
 
+/// By which a request is found again that was no plain hit.
+const LARDER_REQUEST: HeaderName = HeaderName::from_static("larder-request");
+
+/// As long as a name may be (RFC 1035 §2.3.4), with a port.
+const MAX_HOST_BYTES: usize = 262;
+
 pub(crate) struct Backend {
     posts: PostsClient,
     cache: Cache<Arc<Reply>>,
@@ -55,7 +72,10 @@ pub(crate) struct Backend {
     shared: Option<OverRedis<Arc<Reply>>>,
     /// Whether that is out of reach.
     breaker: Breaker,
-    tally: Arc<Tally>,
+    tally: Tally,
+    past: Past,
+    /// Which purges were made of late.
+    trail: Trail,
     /// The tasks that say how that is: in the log, and to the others.
     watching: Vec<AbortHandle>,
 }
@@ -77,6 +97,8 @@ impl Backend {
             None => cache,
         };
         let cache = cache.build();
+        let trail = Trail::new(place.is_some(), Vec::new());
+        cache.follow_purges(Arc::new(trail.clone()));
         let shared = settings.shared.map(|tier| OverRedis::new(tier, cache.clone()));
         let in_log = place.as_ref().map(|place| {
             let watch = Watch::new(place, lower::Settings::default());
@@ -93,7 +115,9 @@ impl Backend {
             place,
             shared,
             breaker,
-            tally: Arc::default(),
+            tally: Tally::default(),
+            past: Past::default(),
+            trail,
             watching: watching.map(|task| task.abort_handle()).collect(),
         })
     }
@@ -140,17 +164,23 @@ impl Backend {
 
     /// The console of this backend's cache, with the acts that `props` allow.
     pub(crate) fn admin(
-        &self,
+        self: &Arc<Self>,
         page_origins: &[String],
         props: Props,
         stop: CancellationToken,
     ) -> Router {
         let shared = self.place.clone().map(|place| (place, self.breaker.clone()));
         let stage = stage::stage(props, self.posts.clone(), shared);
-        let (tally, cache) = (Arc::clone(&self.tally), self.cache.clone());
+        let (counts, lines) = (Arc::clone(self), Arc::clone(self));
+        let (explainer, posts) = (Explainer(Arc::clone(self)), self.posts.clone());
         let admin = Admin::new()
             .cache(&self.cache)
-            .traffic(move || tally.traffic(&cache.stats()))
+            .traffic(move || counts.tally.traffic())
+            .route_table(move || lines.routes())
+            .key_routes(explainer.clone())
+            .explain_with(explainer)
+            .trail(self.trail.clone())
+            .stats("upstreams", move || upstreams(&posts))
             .stage(stage)
             .stop_with(stop);
         let admin = match &self.shared {
@@ -166,7 +196,7 @@ impl Backend {
         let began = Instant::now();
         let key = endpoint.path();
         let delivery = if self.rules.is_enabled() {
-            let backend = Arc::clone(&self);
+            let (backend, endpoint) = (Arc::clone(&self), endpoint.clone());
             let answer = self.cache.answer(&key, async move || {
                 // Told when it begins: the two seconds that follow are the posts service's. After a
                 // `Cache HIT … (stale-while-revalidate)` this MISS is the refresh behind it.
@@ -178,20 +208,51 @@ impl Backend {
                 Err(failure) => Delivery::failed(failure),
             }
         } else {
-            match self.posts.ask(&endpoint).await {
+            match self.ask(&endpoint).await {
                 Ok(reply) => Delivery::PastTheCache(reply),
                 Err(error) => Delivery::FailedPastTheCache(error),
             }
         };
-        self.tally.count(delivery.verdict());
-        delivery.log(&key, began.elapsed());
-        delivery.respond(&key, request, began.elapsed())
+        let took = began.elapsed();
+        let finished = delivery.finished(took);
+        self.tally.count(&endpoint, &finished);
+        delivery.log(&key, took);
+        let told = delivery.told();
+        let mut response = delivery.respond(&key, request, took);
+        if finished.verdict != Verdict::Hit {
+            let id = new_id();
+            let field = HeaderValue::from_str(&id).expect("hexadecimal digits");
+            response.headers_mut().insert(LARDER_REQUEST, field);
+            self.past.remember(PastRequest {
+                id,
+                at: time(SystemTime::now()),
+                method: Method::GET.to_string(),
+                url: format!("http://{}/api{key}", host_of(request)),
+                route: endpoint.route().name().to_owned(),
+                verdict: told.verdict,
+                reason: told.reason.as_str(),
+                says: told.reason.says().to_owned(),
+                status: response.status().as_u16(),
+                seconds: took.as_secs_f64(),
+                origin_seconds: told.origin_time.map(|time| time.as_secs_f64()),
+                tier: told.tier,
+            });
+        }
+        response
+    }
+
+    /// One call of the posts service, which is counted.
+    async fn ask(&self, endpoint: &Endpoint) -> Result<Reply, PostsError> {
+        let began = Instant::now();
+        let reply = self.posts.ask(endpoint).await;
+        self.tally.called(endpoint, began.elapsed(), reply.is_err());
+        reply
     }
 
     /// Asks the posts service, and decides how long its answer is worth keeping. A posts service that
     /// fails while it answers is an error, so that a stale copy can stand in.
     async fn fetch(&self, endpoint: &Endpoint) -> Result<Fetched<Arc<Reply>>, PostsError> {
-        let reply = Arc::new(self.posts.ask(endpoint).await?);
+        let reply = Arc::new(self.ask(endpoint).await?);
         Ok(match (endpoint, reply.status()) {
             (_, StatusCode::OK) => Fetched::new(reply).tags(endpoint.tags()),
             (Endpoint::Post(_), StatusCode::NOT_FOUND) => {
@@ -202,6 +263,19 @@ impl Backend {
             _ => Fetched::do_not_store(reply),
         })
     }
+}
+
+/// The posts service as the console tells services: down where its last call failed.
+fn upstreams(posts: &PostsClient) -> serde_json::Value {
+    let is_up = !matches!(posts.last_call(), LastCall::Failed);
+    let address = serde_json::json!({ "address": posts.base(), "is_up": is_up });
+    serde_json::json!([{ "name": "posts service", "addresses": [address] }])
+}
+
+/// By what its reader calls the backend; what no browser sends is not kept.
+fn host_of(request: &HeaderMap) -> &str {
+    let host = request.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.filter(|host| host.len() <= MAX_HOST_BYTES).unwrap_or("backend")
 }
 
 async fn posts(State(backend): State<Arc<Backend>>, headers: HeaderMap) -> Response {

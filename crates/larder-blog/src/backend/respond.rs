@@ -17,6 +17,7 @@ use crate::{
     backend::{
         posts_client::PostsError,
         reply::{Reply, Subject},
+        tally::Finished,
     },
     replies::detail,
 };
@@ -34,6 +35,15 @@ pub(crate) enum Delivery {
         source: FailureSource,
     },
     FailedPastTheCache(PostsError),
+}
+
+/// What is told of a request after it was answered.
+pub(crate) struct ToldLater {
+    pub(crate) verdict: &'static str,
+    pub(crate) reason: Reason,
+    /// What answered.
+    pub(crate) tier: &'static str,
+    pub(crate) origin_time: Option<Duration>,
 }
 
 impl Delivery {
@@ -61,6 +71,58 @@ impl Delivery {
                 FailureSource::Remembered => Verdict::Hit,
             },
         }
+    }
+
+    /// Why it is what it is, in one word.
+    fn reason(&self) -> Reason {
+        match self {
+            Delivery::FromCache(answer) => answer.reason(),
+            Delivery::PastTheCache(_) | Delivery::FailedPastTheCache(_) => Reason::BypassRule,
+            Delivery::Failed { .. } => Reason::OriginError,
+        }
+    }
+
+    /// What is counted of it.
+    pub(crate) fn finished(&self, took: Duration) -> Finished {
+        let saved = match self {
+            Delivery::FromCache(answer) => match answer.source {
+                AnswerSource::Hit | AnswerSource::Lower | AnswerSource::Stale(_) => answer.cost,
+                AnswerSource::Fetched(_) | AnswerSource::Collapsed(_) => Duration::ZERO,
+            },
+            _ => Duration::ZERO,
+        };
+        let (verdict, reason) = (self.verdict(), self.reason());
+        Finished {
+            verdict,
+            is_shared: reason == Reason::Shared,
+            reason: reason.as_str(),
+            took,
+            saved,
+        }
+    }
+
+    /// What is remembered of it.
+    pub(crate) fn told(&self) -> ToldLater {
+        let verdict = match self.verdict() {
+            Verdict::Hit => "hit",
+            Verdict::Stale => "stale",
+            Verdict::Miss => "miss",
+            Verdict::Collapsed => "collapsed",
+            Verdict::Pass => "pass",
+            Verdict::Refused => "refused",
+        };
+        let (tier, origin_time) = match self {
+            Delivery::FromCache(answer) => match answer.source {
+                AnswerSource::Hit | AnswerSource::Stale(_) => ("memory", None),
+                AnswerSource::Lower => ("shared", None),
+                AnswerSource::Fetched(_) | AnswerSource::Collapsed(_) => {
+                    ("origin", Some(answer.value.took()))
+                }
+            },
+            Delivery::PastTheCache(reply) => ("origin", Some(reply.took())),
+            Delivery::FailedPastTheCache(_) | Delivery::Failed { .. } => ("origin", None),
+        };
+        ToldLater { verdict, reason: self.reason(), tier, origin_time }
     }
 
     /// The contract's log lines.

@@ -4,6 +4,7 @@
 //! asserted, it is compared with a delay that is long on purpose.
 
 mod cache;
+mod console;
 mod contract;
 mod cors;
 mod crowd;

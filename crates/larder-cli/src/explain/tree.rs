@@ -205,7 +205,7 @@ fn nodes(told: &Value, colours: Colours) -> Vec<Node> {
 }
 
 fn stored(variant: &Value, colours: Colours) -> String {
-    let mut text = format!("{} ", variant["status"]);
+    let mut text = variant["status"].as_u64().map_or(String::new(), |status| format!("{status} "));
     let age = variant["age_seconds"].as_f64().unwrap_or_default();
     let state = word(&variant["state"]);
     write!(text, "{state}, {age:.0} s old").expect("a text takes what is written");

@@ -13,8 +13,11 @@ pub(super) struct Figures {
     pub(super) requests_per_second: f64,
     pub(super) hits_per_second: f64,
     pub(super) stale_per_second: f64,
+    /// Answered with what another reader's request brought.
+    pub(super) collapsed_per_second: f64,
     pub(super) misses_per_second: f64,
-    /// None where nothing was asked.
+    /// The share of all but those that pass or are refused which cost the service nothing: hits, stale and collapsed. None
+    /// where there was none.
     pub(super) hit_ratio: Option<f64>,
     pub(super) origin_calls_per_second: f64,
     pub(super) origin_failures_per_second: f64,
@@ -45,6 +48,8 @@ pub(super) struct RouteFigures {
     pub(super) requests_per_second: f64,
     pub(super) hit_ratio: Option<f64>,
     pub(super) origin_calls_per_second: f64,
+    /// Without an answer in time, or with one of 5xx.
+    pub(super) origin_failures_per_second: f64,
     /// How long readers and refreshes wait for the service, all together.
     pub(super) origin_seconds_per_second: f64,
     pub(super) bytes: u64,
@@ -68,26 +73,32 @@ impl Figures {
         let saved = |look: &Look| look.stats.caches.iter().map(|cache| cache.saved_seconds).sum();
         let (saved, saved_before): (f64, f64) = (saved(now), saved(before));
         let saved = if is_same { (saved - saved_before).max(0.0) } else { saved };
-        let hits = grown(|cache| cache.hits.saturating_add(cache.negative_hits));
-        let stale = grown(|cache| cache.stale_served);
-        let misses = grown(|cache| cache.misses);
-        let answered = hits.saturating_add(stale);
-        let asked = answered.saturating_add(misses);
         // The caches see no request that passes, and what one costs the service.
-        let traffic = |look: &Look| match &look.stats.traffic {
-            Some(Traffic { requests, origin_calls }) => (
-                requests.values().fold(0, |sum, count| u64::saturating_add(sum, *count)),
-                *origin_calls,
-            ),
-            None => (0, 0),
+        let of_traffic = |of: &dyn Fn(&Traffic) -> Option<u64>| {
+            let count = of(now.stats.traffic.as_ref()?)?;
+            let before = before.stats.traffic.as_ref().filter(|_| is_same).and_then(of);
+            Some(count.saturating_sub(before.unwrap_or_default()))
         };
-        let (requests, calls) = match now.stats.traffic {
-            Some(_) => {
-                let (of, before) = (traffic(now), if is_same { traffic(before) } else { (0, 0) });
-                (of.0.saturating_sub(before.0), of.1.saturating_sub(before.1))
-            }
-            None => (asked, grown(|cache| cache.fetches)),
+        let of_verdict = |verdict: &str| {
+            of_traffic(&|traffic| Some(traffic.requests.get(verdict).copied().unwrap_or_default()))
         };
+        let collapsed = of_verdict("collapsed").unwrap_or_else(|| grown(|cache| cache.collapsed));
+        let hits = of_verdict("hit");
+        let hits =
+            hits.unwrap_or_else(|| grown(|cache| cache.hits.saturating_add(cache.negative_hits)));
+        let stale = of_verdict("stale").unwrap_or_else(|| grown(|cache| cache.stale_served));
+        let misses = of_verdict("miss")
+            .unwrap_or_else(|| grown(|cache| cache.misses).saturating_sub(collapsed));
+        let answered = hits.saturating_add(stale).saturating_add(collapsed);
+        let asked = answered.saturating_add(misses);
+        let requests = of_traffic(&|traffic| {
+            Some(traffic.requests.values().fold(0, |sum, count| u64::saturating_add(sum, *count)))
+        });
+        let requests = requests.unwrap_or(asked);
+        let calls = of_traffic(&|traffic| Some(traffic.origin_calls));
+        let calls = calls.unwrap_or_else(|| grown(|cache| cache.fetches));
+        let failures = of_traffic(&|traffic| traffic.origin_failures);
+        let failures = failures.unwrap_or_else(|| grown(|cache| cache.fetch_failures));
         let bounds = now.stats.caches.iter().map(|cache| cache.max_bytes);
         Figures {
             uptime_seconds: now.stats.uptime_seconds,
@@ -95,10 +106,11 @@ impl Figures {
             requests_per_second: per_second(requests as f64),
             hits_per_second: per_second(hits as f64),
             stale_per_second: per_second(stale as f64),
+            collapsed_per_second: per_second(collapsed as f64),
             misses_per_second: per_second(misses as f64),
             hit_ratio: ratio(answered, asked),
             origin_calls_per_second: per_second(calls as f64),
-            origin_failures_per_second: per_second(grown(|cache| cache.fetch_failures) as f64),
+            origin_failures_per_second: per_second(failures as f64),
             saved_seconds_per_second: per_second(saved),
             evictions_per_second: per_second(grown(|cache| cache.evictions) as f64),
             purges: grown(|cache| cache.purges),
@@ -166,12 +178,14 @@ fn routes(
         let asked = answered.saturating_add(grown(&["miss"]));
         let all = asked.saturating_add(grown(&["pass", "refused"]));
         let calls = route.origin_calls.saturating_sub(earlier.origin_calls);
+        let failures = route.origin_failures.saturating_sub(earlier.origin_failures);
         let waited = (route.origin_seconds - earlier.origin_seconds).max(0.0);
         RouteFigures {
             route: route.route.clone(),
             requests_per_second: per_second(all as f64),
             hit_ratio: ratio(answered, asked),
             origin_calls_per_second: per_second(calls as f64),
+            origin_failures_per_second: per_second(failures as f64),
             origin_seconds_per_second: per_second(waited),
             bytes: route.bytes,
         }
@@ -232,12 +246,35 @@ mod tests {
     }
 
     #[test]
+    fn who_shared_a_fetch_cost_the_service_nothing_whoever_counts() {
+        let began = Instant::now();
+        let later = began + Duration::from_secs(1);
+        let shared = |mut look: Look, collapsed: u64, counts: bool| {
+            look.stats.caches[0].collapsed = collapsed;
+            let requests = [("collapsed".to_owned(), collapsed), ("miss".to_owned(), 1)].into();
+            let traffic = Traffic { requests, origin_calls: 1, origin_failures: None };
+            look.stats.traffic = counts.then_some(traffic);
+            look
+        };
+        for counts in [true, false] {
+            let before = shared(look(began, 10.0, 0, 1), 0, counts);
+            let figures =
+                Figures::between(&before, &shared(look(later, 11.0, 0, 1001), 999, counts));
+            assert_eq!(figures.collapsed_per_second, 999.0);
+            let misses = if counts { 0.0 } else { 1.0 };
+            assert_eq!(figures.misses_per_second, misses);
+            assert_eq!(figures.hit_ratio, Some(999.0 / (999.0 + misses)));
+        }
+    }
+
+    #[test]
     fn what_passes_is_a_request_and_a_call_of_the_service() {
         let began = Instant::now();
         let traffic = |mut look: Look, passed: u64| {
             look.stats.traffic = Some(Traffic {
                 requests: [("pass".to_owned(), passed), ("hit".to_owned(), 100)].into(),
                 origin_calls: passed,
+                origin_failures: Some(passed / 2),
             });
             look
         };
@@ -245,7 +282,7 @@ mod tests {
         let later = began + Duration::from_secs(2);
         let figures = Figures::between(&before, &traffic(look(later, 12.0, 100, 10), 46));
         assert_eq!((figures.requests_per_second, figures.origin_calls_per_second), (3.0, 3.0));
-        assert_eq!(figures.hit_ratio, None);
+        assert_eq!((figures.origin_failures_per_second, figures.hit_ratio), (1.5, None));
         let anew = Figures::between(&before, &traffic(look(later, 1.0, 100, 10), 6));
         assert_eq!(anew.origin_calls_per_second, 6.0);
     }

@@ -43,6 +43,8 @@ pub(super) struct Stats {
 pub(super) struct Traffic {
     pub(super) requests: BTreeMap<String, u64>,
     pub(super) origin_calls: u64,
+    /// None where an older gateway does not tell.
+    pub(super) origin_failures: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -52,6 +54,7 @@ pub(super) struct CacheCounts {
     pub(super) stale_served: u64,
     pub(super) negative_hits: u64,
     pub(super) misses: u64,
+    pub(super) collapsed: u64,
     pub(super) fetches: u64,
     pub(super) fetch_failures: u64,
     pub(super) evictions: u64,
@@ -85,6 +88,7 @@ pub(super) struct Route {
     pub(super) route: String,
     pub(super) requests: BTreeMap<String, u64>,
     pub(super) origin_calls: u64,
+    pub(super) origin_failures: u64,
     pub(super) origin_seconds: f64,
     pub(super) bytes: u64,
 }

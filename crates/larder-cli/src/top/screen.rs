@@ -188,9 +188,10 @@ fn numbers(figures: &Figures) -> Vec<Line<'static>> {
             Span::raw(" requests a second, "),
             Span::styled(percent(figures.hit_ratio), STRONG),
             Span::raw(format!(
-                " hits ({} fresh, {} stale, {} missed)",
+                " hits ({} fresh, {} stale, {} shared a fetch, {} missed)",
                 rate(figures.hits_per_second),
                 rate(figures.stale_per_second),
+                rate(figures.collapsed_per_second),
                 rate(figures.misses_per_second)
             )),
         ]),
@@ -232,19 +233,24 @@ fn table(frame: &mut Frame<'_>, area: Rect, view: &View, figures: &Figures) {
         return frame.render_widget(part("routes: this gateway does not tell of them"), area);
     };
     view.order.sort(&mut routes);
-    let head = Row::new(["req/s", "hits", "fetch/s", "at service", "memory", "route"]).style(QUIET);
+    let head = ["req/s", "hits", "fetch/s", "fail/s", "at service", "memory", "route"];
+    let head = Row::new(head).style(QUIET);
     let rows = routes.iter().map(|route| {
+        let failures = route.origin_failures_per_second;
+        let fails = if failures > 0.0 { BAD } else { QUIET };
         let numbers = [
-            rate(route.requests_per_second),
-            percent(route.hit_ratio),
-            rate(route.origin_calls_per_second),
-            format!("{} s/s", rate(route.origin_seconds_per_second)),
-            ByteSize(route.bytes).display().iec().to_string(),
+            (rate(route.requests_per_second), Style::new()),
+            (percent(route.hit_ratio), Style::new()),
+            (rate(route.origin_calls_per_second), Style::new()),
+            (rate(failures), fails),
+            (format!("{} s/s", rate(route.origin_seconds_per_second)), Style::new()),
+            (ByteSize(route.bytes).display().iec().to_string(), Style::new()),
         ];
-        let numbers = numbers.map(|text| Cell::new(Line::from(text).right_aligned()));
+        let numbers =
+            numbers.map(|(text, style)| Cell::new(Line::from(text).right_aligned()).style(style));
         Row::new(numbers.into_iter().chain([Cell::new(route.route.clone())]))
     });
-    let widths = [8, 7, 8, 11, 10].map(Constraint::Length);
+    let widths = [8, 7, 8, 7, 11, 10].map(Constraint::Length);
     let widths = widths.into_iter().chain([Constraint::Min(10)]);
     let title = format!("routes by {}", view.order.word());
     frame.render_widget(Table::new(rows, widths).header(head).block(part(title)), area);

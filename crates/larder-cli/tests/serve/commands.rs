@@ -37,7 +37,7 @@ async fn whatever_names_a_page_purges_it() {
     assert!(exit.out.contains("\"did_you_mean\":[\"http://larder.test/a/b\"]"), "{}", exit.out);
     let exit = run_with(&["stats"], &[("LARDER_ADMIN", &admin)]).await;
     assert_eq!(exit.code, Some(0), "{}", exit.log);
-    assert!(exit.out.contains("hit rate") && exit.out.contains("8 purges"), "{}", exit.out);
+    assert!(exit.out.contains("hit ratio") && exit.out.contains("8 purges"), "{}", exit.out);
 }
 
 #[tokio::test]

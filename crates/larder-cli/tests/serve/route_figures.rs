@@ -182,6 +182,89 @@ async fn the_counts_of_each_route_are_what_its_readers_and_its_service_saw() {
     assert_eq!(line(&held, "/me")["entries"], 0);
 }
 
+/// What stands in `/v1/stats` of all requests.
+async fn traffic(larder: &Larder) -> Value {
+    let stats = larder.get_from_admin("/v1/stats").await;
+    let mut stats: Value = serde_json::from_str(stats.text()).unwrap();
+    stats["traffic"].take()
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_or_with_5xx_has_failed_also_where_nothing_is_stored_of_it() {
+    let slow = Origin::playing(|mut visit| async move {
+        while let Some(head) = visit.request().await {
+            if head.contains("/slow") {
+                std::future::pending::<()>().await;
+            }
+            let status = match () {
+                () if head.contains(" /500") => "500 Internal Server Error",
+                () if head.contains(" /503") => "503 Service Unavailable",
+                () if head.contains(" /404") => "404 Not Found",
+                () => "200 OK",
+            };
+            let fields = "cache-control: max-age=60\r\ncontent-length: 1\r\n";
+            visit.send(format!("HTTP/1.1 {status}\r\n{fields}\r\na")).await;
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let dead = crate::support::free_port();
+    let routes = format!(
+        "[defaults]\nupstream = \"app\"\n[upstream.dead]\nurl = \"http://127.0.0.1:{dead}\"\n\
+         [[route]]\npath = \"/off/**\"\ncache = false\n\
+         [[route]]\npath = \"/dead/**\"\nupstream = \"dead\"\ncache = false\n\
+         [[route]]\npath = \"/slow/**\"\nhard_timeout = \"100ms\"\n"
+    );
+    let larder = larder(&folder, slow.address, &routes).await;
+    let asked = [
+        ("GET", "/500", "", 500, 1),
+        ("GET", "/503", "", 503, 1),
+        ("GET", "/404", "", 404, 0),
+        ("GET", "/a", "", 200, 0),
+        ("POST", "/500/b", "content-length: 0\r\n", 500, 1),
+        ("GET", "/off/c", "", 200, 0),
+        ("GET", "/dead/1", "", 502, 1),
+        ("POST", "/dead/2", "content-length: 0\r\n", 502, 1),
+        ("GET", "/slow/1", "", 504, 1),
+        ("POST", "/slow/2", "content-length: 0\r\n", 504, 1),
+    ];
+    let (mut calls, mut failures) = (0, 0);
+    for (method, path, fields, status, fails) in asked {
+        let mut wire = larder.connect().await;
+        wire.send(format!("{method} {path} HTTP/1.1\r\nhost: larder.test\r\n{fields}\r\n")).await;
+        assert_eq!(wire.answer().await.status(), status, "{method} {path}");
+        (calls, failures) = (calls + 1, failures + fails);
+        let counted = traffic(&larder).await;
+        let told = (&counted["origin_calls"], &counted["origin_failures"]);
+        assert_eq!(told, (&calls.into(), &failures.into()), "{method} {path}: {counted}");
+    }
+    // A reader who leaves before the answer makes no failure of it.
+    let mut wire = larder.connect().await;
+    wire.send("GET /off/slow HTTP/1.1\r\nhost: larder.test\r\n\r\n").await;
+    eventually("its call", async || {
+        (traffic(&larder).await["origin_calls"] == calls + 1).then_some(())
+    })
+    .await;
+    drop(wire);
+    let open = "larder_connections_open";
+    eventually("it has left", async || (larder.metric(open).await == 0.0).then_some(())).await;
+    let table = table(&larder, "?order=name").await;
+    for (route, fails) in [("/dead/**", 2), ("/off/**", 0), ("/slow/**", 2)] {
+        assert_eq!(line(&table, route)["origin_failures"], fails, "{table:#}");
+        let name = format!("larder_route_origin_failures_total{{route=\"{route}\"}}");
+        assert_eq!(larder.metric(&name).await, f64::from(fails), "{name}");
+    }
+    // The seconds together have all of them.
+    eventually("the failures in the history", async || {
+        let history = larder.get_from_admin("/v1/history").await;
+        let history: Value = serde_json::from_str(history.text()).unwrap();
+        let of = |sample: &Value| sample["origin_failures"].as_u64().unwrap();
+        let sum: u64 = history["samples"].as_array().unwrap().iter().map(of).sum();
+        (sum == failures).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn counts_and_memory_stay_with_their_route_when_the_rules_are_replaced() {
     let (origin, folder) = (site().await, tempfile::tempdir().unwrap());
@@ -277,6 +360,10 @@ async fn ten_thousand_routes_are_told_page_by_page_and_a_hundred_have_metrics() 
         write!(rules, "[[route]]\npath = \"/r{number}/*\"\n").unwrap();
     }
     let larder = larder(&folder, origin.address, &rules).await;
+    // Who scrapes before anybody asks sees no name, and gives none away.
+    let metrics = larder.get_from_admin("/metrics").await;
+    let names = metrics.text().matches("larder_route_origin_calls_total{").count();
+    assert_eq!(names, 1, "the others");
     let at_rest = larder.memory_kib("VmRSS");
     let mut wire = larder.connect().await;
     let mut asked = 0;

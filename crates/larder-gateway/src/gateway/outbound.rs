@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
-use larder::http::{Body, Client, policy::forward};
+use larder::http::{Body, Client, GivenUp, policy::forward};
 use tower::Service;
 
 use super::{Common, LetIn, past::LARDER_REQUEST};
@@ -83,7 +83,7 @@ impl Service<Request<Body>> for Outbound {
                     }
                 })?,
             };
-            let is_asked = row.ask();
+            let is_asked = row.ask(head.extensions.get::<GivenUp>().cloned());
             if let Some(crowd_calls) = crowd_calls {
                 crowd_calls.fetch_add(1, Relaxed);
             }
@@ -93,8 +93,8 @@ impl Service<Request<Body>> for Outbound {
                     span.unanswered(error);
                 }
             });
+            is_asked.ended(answered.as_ref().map(Response::status));
             let (mut head, mut body) = answered?.into_parts();
-            drop(is_asked);
             let says_who_asks = span.is_some();
             if let Some(mut span) = span.take() {
                 span.answered(head.status);

@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use larder::http::{
-    Handled, HitResponse, Verdict,
+    GivenUp, Handled, HitResponse, Verdict,
     policy::{class::Class, reason::Reason},
 };
 
@@ -20,10 +21,11 @@ use super::{
     times::{Quantiles, Times},
     waits::WaitCounts,
 };
+use crate::origins::Unanswered;
 
 const REASONS: usize = Reason::ALL.len();
 
-/// The counts of one route. It takes 200 bytes, 350 more once a request was no hit, half a KiB once a hit was timed, and as
+/// The counts of one route. It takes 220 bytes, 350 more once a request was no hit, half a KiB once a hit was timed, and as
 /// much and 112 bytes once one has waited; beside its cells for hits.
 pub(crate) struct Row {
     /// What its requests have in common.
@@ -32,11 +34,14 @@ pub(crate) struct Row {
     hits: Arc<HitCells>,
     /// By verdict. Hits are counted elsewhere.
     requests: [AtomicU64; Verdict::ALL.len()],
+    /// Of the hits, those that the shared tier had.
+    shared_hits: AtomicU64,
     /// Why those that were no hits were none.
     reasons: OnceLock<Box<[AtomicU64; REASONS]>>,
     /// By what was stale.
     saved_micros: AtomicU64,
     origin_calls: AtomicU64,
+    origin_failures: AtomicU64,
     origin_micros: AtomicU64,
     /// Of hits, and of what was stale and at hand. Of plain hits one in 64.
     hit_times: Times,
@@ -58,6 +63,8 @@ pub(super) struct Counts {
     pub(super) waits: Waits,
     /// How often its service was asked.
     pub(super) origin_calls: u64,
+    /// How often it gave no answer then, or one of 5xx.
+    pub(super) origin_failures: u64,
     /// How long that took until the heads of the answers, all together.
     pub(super) origin_time: Duration,
     /// What fetching all that was answered from what was stored would have taken.
@@ -72,9 +79,11 @@ impl Row {
             number,
             hits,
             requests: std::array::from_fn(|_| zero()),
+            shared_hits: zero(),
             reasons: OnceLock::new(),
             saved_micros: zero(),
             origin_calls: zero(),
+            origin_failures: zero(),
             origin_micros: zero(),
             hit_times: Times::default(),
             waited_times: Times::default(),
@@ -121,6 +130,8 @@ impl Row {
         }
         if verdict != Verdict::Hit {
             self.count_reason(reason);
+        } else if reason == Reason::Shared {
+            self.shared_hits.fetch_add(1, Relaxed);
         }
         if origin.is_some() {
             let took = began.elapsed();
@@ -142,10 +153,11 @@ impl Row {
         self.count(Verdict::Refused);
     }
 
-    /// Its service is asked. Dropping what this gives says that it has answered, or that nobody waits for that any more.
-    pub(crate) fn ask(self: &Arc<Row>) -> Asking {
+    /// Its service is asked. Dropping what this gives says that nobody waits for its answer any more: by `given_up` because
+    /// it took too long, otherwise because its readers have left.
+    pub(crate) fn ask(self: &Arc<Row>, given_up: Option<GivenUp>) -> Asking {
         self.origin_calls.fetch_add(1, Relaxed);
-        Asking { row: Arc::clone(self), began: Instant::now() }
+        Asking { row: Arc::clone(self), began: Instant::now(), given_up }
     }
 
     fn count(&self, verdict: Verdict) {
@@ -167,8 +179,10 @@ impl Row {
         self.hits.reset(gone.number);
         let each = self.requests.iter().zip(&gone.requests);
         let further = [
+            (&self.shared_hits, &gone.shared_hits),
             (&self.saved_micros, &gone.saved_micros),
             (&self.origin_calls, &gone.origin_calls),
+            (&self.origin_failures, &gone.origin_failures),
             (&self.origin_micros, &gone.origin_micros),
         ];
         for (own, theirs) in each.chain(further) {
@@ -198,16 +212,23 @@ impl Row {
         Requests { hit, stale, miss, collapsed, pass, refused }
     }
 
-    /// How often its service was asked, and how long that took until the heads of the answers.
-    pub(super) fn origin(&self) -> (u64, Duration) {
+    /// How many of its hits the shared tier had.
+    pub(super) fn shared_hits(&self) -> u64 {
+        self.shared_hits.load(Relaxed)
+    }
+
+    /// How often its service was asked, how often in vain, and how long that took until the heads of the answers.
+    pub(super) fn origin(&self) -> (u64, u64, Duration) {
         let took = Duration::from_micros(self.origin_micros.load(Relaxed));
-        (self.origin_calls.load(Relaxed), took)
+        // In this order: of no call more has failed than was made.
+        let failures = self.origin_failures.load(Relaxed);
+        (self.origin_calls.load(Relaxed), failures, took)
     }
 
     /// The counts now.
     pub(super) fn counts(&self) -> Counts {
         let (_, hits_saved) = self.requests();
-        let (origin_calls, origin_time) = self.origin();
+        let (origin_calls, origin_failures, origin_time) = self.origin();
         let reasons = self.reasons.get().map(|reasons| {
             let counts = reasons.iter().map(|count| count.load(Relaxed));
             Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
@@ -219,6 +240,7 @@ impl Row {
             waited_times: self.waited_times.quantiles(),
             waits: self.waits.so_far(),
             origin_calls,
+            origin_failures,
             origin_time,
             saved: Duration::from_micros(saved_micros),
         }
@@ -229,10 +251,28 @@ impl Row {
 pub(crate) struct Asking {
     row: Arc<Row>,
     began: Instant,
+    given_up: Option<GivenUp>,
+}
+
+impl Asking {
+    /// It has answered, or failed to. An answer of 5xx is a failure as well.
+    pub(crate) fn ended(mut self, answered: Result<StatusCode, &Unanswered>) {
+        self.given_up = None;
+        let has_failed = match answered {
+            Ok(status) => status.is_server_error(),
+            Err(error) => error.is_its_service_s(),
+        };
+        if has_failed {
+            self.row.origin_failures.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
+        if self.given_up.as_ref().is_some_and(GivenUp::took_too_long) {
+            self.row.origin_failures.fetch_add(1, Relaxed);
+        }
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.row.origin_micros.fetch_add(micros, Relaxed);
     }

@@ -52,10 +52,13 @@ impl Ledger {
         let book = self.book();
         let rows = book.rows.values().chain(&book.gone).chain([&self.otherwise, &self.other]);
         rows.fold(Traffic::default(), |sum, row| {
-            let (origin_calls, origin_time) = row.origin();
+            let (origin_calls, origin_failures, origin_time) = row.origin();
             Traffic {
+                // In this order: it is a part of the hits.
+                shared_hits: sum.shared_hits + row.shared_hits(),
                 requests: sum.requests.and(row.by_verdict()),
                 origin_calls: sum.origin_calls + origin_calls,
+                origin_failures: sum.origin_failures + origin_failures,
                 origin_time: sum.origin_time + origin_time,
             }
         })
@@ -75,6 +78,7 @@ impl Ledger {
             fetches_now: bounds.as_ref().and_then(|bounds| bounds.fetches),
             waiting: bounds.as_ref().map_or(0, |bounds| bounds.waiting),
             limited: bounds.as_ref().map_or(0, |bounds| bounds.limited),
+            fetches_refused: bounds.as_ref().map_or(0, |bounds| bounds.refused),
             ..figures(row, held)
         }
     }
@@ -99,12 +103,15 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
     };
     RouteFigures {
         route: Arc::clone(&row.words),
+        // In this order: it is a part of the hits.
+        shared_hits: row.shared_hits(),
         requests: row.by_verdict(),
         reasons: counts.reasons.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
         hit_seconds: seconds(counts.hit_times),
         miss_seconds: seconds(counts.waited_times),
         waits: counts.waits,
         origin_calls: counts.origin_calls,
+        origin_failures: counts.origin_failures,
         origin_seconds: counts.origin_time.as_secs_f64(),
         saved_seconds: counts.saved.as_secs_f64(),
         entries: held.entries as u64,
@@ -117,6 +124,7 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
 
 /// What a route had whose row is not closed yet; its quantiles stay apart until then.
 fn add(other: &mut RouteFigures, gone: &RouteFigures) {
+    other.shared_hits += gone.shared_hits;
     other.requests = other.requests.and(gone.requests);
     for (reason, count) in &gone.reasons {
         match other.reasons.iter_mut().find(|(known, _)| known == reason) {
@@ -126,6 +134,7 @@ fn add(other: &mut RouteFigures, gone: &RouteFigures) {
     }
     other.waits = other.waits.and(gone.waits);
     other.origin_calls += gone.origin_calls;
+    other.origin_failures += gone.origin_failures;
     other.origin_seconds += gone.origin_seconds;
     other.saved_seconds += gone.saved_seconds;
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use larder::http::policy::proxy_status::ProxyError;
 
-use super::page::Page;
+use super::{failure::Failure, page::Page};
 use crate::{problem::Problem, upstream::UpstreamError};
 
 /// An address that was silent may answer by then.
@@ -42,6 +42,15 @@ pub enum Unanswered {
 }
 
 impl Unanswered {
+    /// Whether its service is to blame, and not who asks, or what there is room for here.
+    pub(crate) fn is_its_service_s(&self) -> bool {
+        match self {
+            Unanswered::Failed { error, .. } => Failure::of_error(error).is_some(),
+            Unanswered::Down { .. } => true,
+            Unanswered::RouteFull | Unanswered::NoMemory => false,
+        }
+    }
+
     /// What the reader is told.
     pub(crate) fn to_response(&self) -> Response<Bytes> {
         match self {

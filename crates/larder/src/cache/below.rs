@@ -239,6 +239,20 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         None
     }
 
+    /// What of `asked` is good for something, for an onlooker: its freshness, and how long ago it was fetched.
+    pub(super) fn judge_below(
+        &self,
+        beneath: &Beneath<V>,
+        key: &str,
+        asked: &Asked,
+    ) -> Option<(Freshness, Duration)> {
+        let Record { head, age } = asked.record()?;
+        let fetched = asked.at.minus(*age);
+        let is_ours = head.format == beneath.format;
+        let usable = is_ours.then(|| self.judge_record(&beneath.lower, key, head, fetched))??;
+        Some((usable.freshness, self.engine.now().since(usable.fetched)))
+    }
+
     /// What a record is good for, if it is for anything.
     fn judge_record(
         &self,

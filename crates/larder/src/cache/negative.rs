@@ -121,6 +121,14 @@ impl Negatives {
         fresh?
     }
 
+    /// For how long the failure of the last fetch of `key` is still remembered, and marks nothing as used.
+    pub(super) fn knows(&self, key: &str, now: Moment) -> Option<Duration> {
+        self.memory.as_ref()?.peek(key, |entry| match entry.freshness(now) {
+            Freshness::Fresh { left } => Some(left),
+            _ => None,
+        })?
+    }
+
     /// Remembers a failure, unless it is `fenced` off, which is asked under the tier's lock.
     pub(super) fn remember(
         &self,

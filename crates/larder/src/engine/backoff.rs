@@ -67,7 +67,6 @@ impl Backoffs {
     }
 
     /// For how long a refresh of `key` still has to wait. The same, and forgets nothing.
-    #[cfg(feature = "http")]
     pub(crate) fn held_back_for(
         &self,
         key: &str,

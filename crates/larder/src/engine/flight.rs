@@ -25,11 +25,10 @@
 //! A flight counts who waits for it, the leader's own reader included where it has a [`Follower`]. Whoever
 //! runs the fetch may end it when nobody is left (`Waiters::gone`).
 
-#[cfg(feature = "http")]
-use std::time::{Duration, Instant};
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 #[cfg(any(feature = "http", shuttle))]
 use std::{
@@ -97,17 +96,16 @@ struct Flight<L> {
     followers: AtomicUsize,
     #[cfg(feature = "http")]
     waiters: AboutWaiters,
-    #[cfg(feature = "http")]
     began: Instant,
 }
 
 /// What somebody sees of a key's flights who joins none.
-#[cfg(feature = "http")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeenFlights {
     /// Since when the one has been under way that could be joined.
     pub(crate) joinable_for: Option<Duration>,
     /// How many others there are: of other variants, or such that nobody joins.
+    #[cfg(feature = "http")]
     pub(crate) others: usize,
 }
 
@@ -301,14 +299,13 @@ impl<L> Flights<L> {
     }
 
     /// What is under way of `key`, for somebody who would ask for this collapse key.
-    #[cfg(feature = "http")]
     pub(crate) fn seen(&self, key: &str, collapse_key: &str) -> SeenFlights {
         let under_way = self.lock();
-        let all = under_way.by_key.get(key).map_or(0, Vec::len);
         let joinable = under_way.joinable(key, collapse_key);
         SeenFlights {
             joinable_for: joinable.map(|flight| flight.began.elapsed()),
-            others: all - usize::from(joinable.is_some()),
+            #[cfg(feature = "http")]
+            others: under_way.by_key.get(key).map_or(0, Vec::len) - usize::from(joinable.is_some()),
         }
     }
 

@@ -48,6 +48,14 @@ pub(super) enum Hits {
     Moved,
 }
 
+/// What a reader would find who takes whatever is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreseen {
+    Usable { reason: Reason, shape: Shape },
+    LastResort,
+    Miss(Reason),
+}
+
 /// In which shape an entry is that may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -301,6 +309,23 @@ impl<V: Clone> Engine<V> {
 
     pub(crate) fn look(&self, key: &str, max_age: MaxAge) -> Lookup<V> {
         self.judged(max_age, |judge| self.memory.read(key, judge))
+    }
+
+    /// What [`look`](Engine::look) would come to now. Counts nothing, and nothing is marked as used.
+    pub(crate) fn foresee(&self, key: &str) -> Foreseen {
+        let now = self.clock.now();
+        match self.memory.peek(key, |entry| self.judge(entry, now, ANY_AGE)) {
+            None => Foreseen::Miss(Reason::UriMiss),
+            Some(Judged::Miss(reason)) => Foreseen::Miss(reason),
+            Some(Judged::LastResort(_)) => Foreseen::LastResort,
+            Some(Judged::Usable { terms, shape }) => {
+                let reason = match terms.source {
+                    AnswerSource::Stale(reason) => reason,
+                    _ => Reason::Hit,
+                };
+                Foreseen::Usable { reason, shape }
+            }
+        }
     }
 
     /// What `look` comes to, which lets its argument at an entry. The value is cloned to where it is

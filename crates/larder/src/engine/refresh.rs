@@ -245,7 +245,6 @@ impl Drop for RunningPlace {
 }
 
 /// What would become of a refresh.
-#[cfg(feature = "http")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshOutlook {
     /// It begins, or waits for its turn.
@@ -292,7 +291,6 @@ impl<V: Clone> Engine<V> {
 
     /// What would become of a refresh of `key` that was asked for now: as [`may_refresh`](Engine::may_refresh), and
     /// neither counts nor forgets.
-    #[cfg(feature = "http")]
     pub(crate) fn refresh_outlook(&self, key: &str) -> RefreshOutlook {
         if self.refreshes.lock().keys.contains(key) {
             return RefreshOutlook::UnderWay;

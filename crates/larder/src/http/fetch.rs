@@ -26,6 +26,7 @@ use super::{
     pump::{Flow, Pumped, pump, until},
     records::{MayWrite, ToWrite},
     reply::{Judged, OriginReply, Receiving, UnstoredReply, judge},
+    request::GivenUp,
     stored::{Brought, Stored},
     tags::tags_of,
     turns::Turn,
@@ -203,8 +204,14 @@ impl<'a> Fetching<'a> {
         let mut is_last = false;
         loop {
             let requested_at = self.cache.now();
-            let asking = origin.ask(origin_request.request());
-            let Some(answered) = until(deadline, asking).await else {
+            let mut request = origin_request.request();
+            let given_up = GivenUp::default();
+            if deadline.is_some() {
+                request.extensions_mut().insert(given_up.clone());
+            }
+            let mut asking = origin.ask(request);
+            let Some(answered) = until(deadline, asking.as_mut()).await else {
+                given_up.say();
                 return Ok((Judged::TookTooLong, began.elapsed()));
             };
             let (took, answer) = (began.elapsed(), answered?);

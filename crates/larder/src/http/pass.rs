@@ -32,7 +32,9 @@ use super::{
     outside,
     pump::{Flow, Pumped, pump},
     reply::{Receiving, receive},
-    request::{Bypass, MayTakeLong, StoredBy, by_recipe, effective_uri, is_spelt_as, request_head},
+    request::{
+        Bypass, GivenUp, MayTakeLong, StoredBy, by_recipe, effective_uri, is_spelt_as, request_head,
+    },
     turns::{Client, Turn},
 };
 
@@ -114,13 +116,18 @@ async fn forward(
     let requested_at = cache.now();
     let mut asked = head.clone();
     hide_own_tags(&policy, &mut asked.headers);
+    let limit = cache.hard_timeout(&policy);
+    let given_up = GivenUp::default();
+    if limit.is_some() {
+        asked.extensions.insert(given_up.clone());
+    }
     let asking = |body| origin.ask(Request::from_parts(asked, body));
-    let answered = match cache.hard_timeout(&policy) {
+    let answered = match limit {
         None if head.extensions.get::<MayTakeLong>().is_some() => {
             Ok(at_length(asking(body), &mut turn, cache.settings.turn_wait).await)
         }
         None => Ok(asking(body).await),
-        Some(limit) => in_time(limit, body, asking).await,
+        Some(limit) => in_time(limit, body, asking, &given_up).await,
     };
     // The body is for its reader alone, and keeps nobody else waiting, however long it is.
     drop(turn);
@@ -262,6 +269,7 @@ async fn in_time<T>(
     limit: Duration,
     body: Body,
     ask: impl FnOnce(Body) -> BoxFuture<T>,
+    given_up: &GivenUp,
 ) -> Result<T, NoAnswer> {
     let (piece, mut taken) = watch::channel(());
     let body = match body.is_end_stream() {
@@ -277,7 +285,10 @@ async fn in_time<T>(
             answer = &mut asking => return Ok(answer),
             // No more once the body is gone.
             Ok(()) = taken.changed() => {}
-            () = sleep(limit) => return Err(NoAnswer::TookTooLong { limit }),
+            () = sleep(limit) => {
+                given_up.say();
+                return Err(NoAnswer::TookTooLong { limit });
+            }
         }
     }
 }

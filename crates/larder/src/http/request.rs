@@ -1,7 +1,10 @@
 //! Request: what was asked, by whom, and by which rules it is answered.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -47,6 +50,22 @@ pub struct StoredBy(pub Arc<[Arc<Policy>]>);
 /// without: it is for its server to see that there are not too many.
 #[derive(Clone, Copy, Debug)]
 pub struct MayTakeLong;
+
+/// In the extensions of a request to the origin that may take only so long: whether its time was over when it was dropped
+/// unanswered. Whoever counts calls tells by it those that were given up for being slow from those whose readers left.
+#[derive(Clone, Debug, Default)]
+pub struct GivenUp(Arc<AtomicBool>);
+
+impl GivenUp {
+    /// Whether it took too long. Said before it is dropped.
+    pub fn took_too_long(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn say(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Put into a request's extensions: it is answered only from what the origin was asked for, or has confirmed, since that
 /// moment, as if nothing else were stored. It joins others' fetches as any request does, and passes over what an earlier one

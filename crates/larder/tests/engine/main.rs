@@ -11,6 +11,7 @@ mod cancellation;
 mod coherence;
 mod crowd;
 mod driven;
+mod dry_run;
 mod ends;
 mod errors;
 mod events;

@@ -69,6 +69,21 @@ export class Api {
     return `${this.#base}${path}${search === '' ? '' : `?${search}`}`;
   }
 
+  /**
+   * Shows a token with one question, and from now on with all if it does: a server counts wrong ones, and a view asks many
+   * questions at once. Whether it does for changes shows with the first.
+   */
+  async tryToken(token: string): Promise<boolean> {
+    const headers = { authorization: `Bearer ${token.trim()}` };
+    const response = await fetch(this.url('v1/stats', []), { cache: 'no-store', headers }).catch(() => null);
+    if (response !== null && (response.status === 401 || response.status === 429)) {
+      this.session.rejected(whatWasSaid(await response.text()));
+      return false;
+    }
+    this.session.show(token);
+    return true;
+  }
+
   async #ask<T>(wish: Wish, url: string, decode: Decoder<T>, init: RequestInit): Promise<T> {
     try {
       return (await ask(url, decode, init)).value;

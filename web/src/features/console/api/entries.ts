@@ -68,10 +68,21 @@ export function fetchEntries(
   return api.get('v1/entries', query, pageShape, signal);
 }
 
+/** What is stored under this very key, or as the server spells it; `null`: nothing is. */
+export async function fetchExactly(api: Api, key: string, signal: AbortSignal): Promise<StoredEntry | null> {
+  const query = [
+    ['prefix', key],
+    ['order', 'key'],
+    ['limit', 1],
+  ] as const;
+  const [first] = (await api.get('v1/entries', query, pageShape, signal)).entries;
+  return first?.key === key ? first : null;
+}
+
 const variantShape = shape({
   status: count,
   fields: orElse(list(pair(text, text)), []),
-  differs_by: orElse(list(pair(text, text)), []),
+  differs_by: orElse(list(pair(text, optional(text))), []),
   body_bytes: orElse(count, 0),
 });
 export type Variant = Decoded<typeof variantShape>;

@@ -20,7 +20,8 @@ const keyShape = shape({
 });
 
 const variantShape = shape({
-  differs_by: orElse(list(pair(text, text)), []),
+  /** Fields, and what the request for it had there, if it had them. */
+  differs_by: orElse(list(pair(text, optional(text))), []),
   status: optional(count),
   age_seconds: optional(amount),
   fresh_for_seconds: optional(signed),
@@ -53,11 +54,33 @@ const toldFields = {
 const toldShape = shape(toldFields);
 export type Told = Decoded<typeof toldShape>;
 
+/** A request that was answered. */
+const pastShape = shape({
+  id: text,
+  at: optional(instant),
+  method: text,
+  url: text,
+  route: text,
+  verdict: text,
+  reason: text,
+  says: orElse(text, ''),
+  status: count,
+  seconds: amount,
+  origin_seconds: optional(amount),
+  tier: text,
+});
+export type PastRequest = Decoded<typeof pastShape>;
+
+/** What became of the request whose answer had this id in `Larder-Request`. */
+export function fetchPast(api: Api, id: string, signal: AbortSignal): Promise<PastRequest> {
+  return api.get(`v1/requests/${encodeURIComponent(id)}`, [], pastShape, signal);
+}
+
 export const explanationShape = shape({
   ...toldFields,
   request: optional(shape({ method: text, url: text })),
   /** What became of the last such request, as far as that is remembered. */
-  last: optional(shape({ at: optional(instant), verdict: text, reason: text, says: orElse(text, '') })),
+  last: optional(pastShape),
   /** By the other rules that were asked about, if any were. */
   with_policy: optional(toldShape),
 });

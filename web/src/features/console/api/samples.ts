@@ -11,6 +11,10 @@ export const sampleShape = shape({
   collapsed: count,
   pass: count,
   refused: count,
+  /** Of the hits, those that the shared tier answered. */
+  shared_hits: orElse(count, 0),
+  /** Of the origin's calls, those behind readers' backs. */
+  refreshes: orElse(count, 0),
   origin_calls: count,
   origin_seconds: amount,
   origin_failures: count,

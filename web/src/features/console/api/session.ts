@@ -46,6 +46,12 @@ export class Session {
     this.#become({ kind: 'asked', wish, wasShown: this.#token !== null, said });
   }
 
+  /** A token that was tried does not do. It is not shown again. */
+  rejected(said: string): void {
+    const wish = this.#entry.kind === 'asked' ? this.#entry.wish : 'reading';
+    this.#become({ kind: 'asked', wish, wasShown: true, said });
+  }
+
   /** Whoever has no token for changes goes on reading. */
   dismiss(): void {
     if (this.#entry.kind === 'asked' && this.#entry.wish === 'changing') this.#become({ kind: 'open' });

@@ -28,7 +28,16 @@ const cacheShape = shape({
 });
 export type CacheStats = Decoded<typeof cacheShape>;
 
-export const statsShape = shape({ uptime_seconds: orElse(amount, 0), caches: list(cacheShape) });
+/** A service, and where it is reached. */
+const upstreamShape = shape({ name: text, addresses: list(shape({ address: text, is_up: flag })) });
+export type Upstream = Decoded<typeof upstreamShape>;
+
+export const statsShape = shape({
+  uptime_seconds: orElse(amount, 0),
+  caches: list(cacheShape),
+  /** A gateway tells them; an application asks its own services itself. */
+  upstreams: orElse(list(upstreamShape), []),
+});
 export type Stats = Decoded<typeof statsShape>;
 
 /** Something lies below memory: it has been asked, or has readers. */

@@ -25,7 +25,7 @@ export function problemOf(error: Error, what: string): Problem {
       if (isNotTold(error)) {
         return {
           title: `This server does not tell ${what}`,
-          advice: 'It is of an older version, or its application does not keep account of that. Everything else works without.',
+          advice: 'Its application does not offer that. Everything else works without.',
           detail: trouble.said || null,
         };
       }

@@ -32,7 +32,7 @@ export function EntryDetail({ entryKey, closeHref }: Props) {
           <a href={closeHref}>Close</a>
         </p>
       </header>
-      <Loaded query={entry} what="this entry; it may be gone, or the server of an older version">
+      <Loaded query={entry} what="this entry: it may be gone">
         {(told) => <Told entry={told} onPurged={() => void entry.refetch()} />}
       </Loaded>
       {entry.error === null ? null : (
@@ -112,7 +112,7 @@ function Told({ entry, onPurged }: ToldProps) {
             Head <span className="soft">status {variant.status}</span>
           </h3>
           {variant.differs_by.length === 0 ? null : (
-            <p className="soft">Stored for {variant.differs_by.map(([name, value]) => `${name}: ${value}`).join(', ')}.</p>
+            <p className="soft">Stored for {variant.differs_by.map(([name, value]) => (value === null ? `requests without ${name}` : `${name}: ${value}`)).join(', ')}.</p>
           )}
           <dl className="entry-head mono">
             {variant.fields.map(([name, value], at) => (
@@ -129,8 +129,8 @@ function Told({ entry, onPurged }: ToldProps) {
   );
 }
 
-function differenceOf(differs: readonly (readonly [string, string])[], at: number): string {
-  return differs.length === 0 ? `${at + 1}` : differs.map(([, value]) => value).join(', ');
+function differenceOf(differs: readonly (readonly [string, string | null])[], at: number): string {
+  return differs.length === 0 ? `${at + 1}` : differs.map(([name, value]) => value ?? `no ${name}`).join(', ');
 }
 
 interface BodyProps {

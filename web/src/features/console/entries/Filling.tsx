@@ -3,8 +3,9 @@ import { useQuery } from '@tanstack/react-query';
 import { bytes, percent, plural } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchTags } from '../api/entries';
-import { fetchRoutes } from '../api/routes';
+import { fetchLargest } from '../api/routes';
 import { Loaded } from '../frame/Loaded';
+import { useLive } from '../live/useLive';
 import { Memory } from './Memory';
 import './Filling.css';
 
@@ -16,7 +17,9 @@ const MOST = 5;
 
 export function Filling({ hrefTo }: Props) {
   const api = useApi();
-  const routes = useQuery({ queryKey: ['routes'], queryFn: ({ signal }) => fetchRoutes(api, signal) });
+  const { stats } = useLive();
+  const held = stats?.caches.reduce((sum, cache) => sum + cache.bytes, 0) ?? 0;
+  const routes = useQuery({ queryKey: ['routes', 'largest'], queryFn: ({ signal }) => fetchLargest(api, MOST, signal) });
   const tags = useQuery({ queryKey: ['tags'], queryFn: ({ signal }) => fetchTags(api, MOST, signal) });
   return (
     <section className="filling" aria-label="What fills the memory">
@@ -27,13 +30,14 @@ export function Filling({ hrefTo }: Props) {
         </header>
         <Loaded query={routes} what="its routes">
           {(told) => {
-            const all = told.routes.reduce((sum, route) => sum + route.bytes, 0);
-            const largest = told.routes.filter((route) => route.bytes > 0).toSorted((a, b) => b.bytes - a.bytes);
+            const largest = told.filter((route) => route.bytes > 0);
+            const ofThese = largest.reduce((sum, route) => sum + route.bytes, 0);
             return (
               <Bars
-                all={all}
+                // What is held goes on changing while routes are told.
+                all={Math.max(held, ofThese)}
                 none="No route holds anything."
-                bars={largest.slice(0, MOST).map((route) => ({
+                bars={largest.map((route) => ({
                   name: route.route,
                   href: hrefTo({ route: route.route }),
                   bytes: route.bytes,

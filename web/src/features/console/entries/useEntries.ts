@@ -1,8 +1,8 @@
 // Entries page by page, as one scrolls. Of a million no more are kept than one can look through.
-import { useInfiniteQuery } from '@tanstack/react-query';
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { useCallback, useMemo } from 'react';
 import { useApi } from '../api/ApiContext';
-import { fetchEntries } from '../api/entries';
+import { fetchEntries, fetchExactly } from '../api/entries';
 import type { EntriesPage, Selection, StoredEntry } from '../api/entries';
 
 const PAGE_ROWS = 200;
@@ -25,13 +25,23 @@ export function useEntries(selection: Selection) {
     getNextPageParam: (last: EntriesPage, pages) =>
       last.entries.length === 0 || pages.length * PAGE_ROWS >= MOST_ROWS ? null : last.next,
   });
+  const { part, tag, route } = selection;
+  const exact = useQuery({
+    queryKey: ['entries', 'exactly', part],
+    // With a tag or a route as well, it may not be one of those that are wanted.
+    enabled: part !== '' && tag === '' && route === '',
+    queryFn: ({ signal }) => fetchExactly(api, part, signal),
+  });
+  const asked = exact.data ?? null;
   const { data, hasNextPage, isFetching, fetchNextPage } = query;
   const told = useMemo((): EntriesTold | undefined => {
     const first = data?.pages[0];
     if (data === undefined || first === undefined) return undefined;
-    const entries = data.pages.flatMap((page) => page.entries);
+    const listed = data.pages.flatMap((page) => page.entries);
+    // Whoever types a whole key means that one, wherever the order would put it.
+    const entries = asked === null ? listed : [asked, ...listed.filter((entry) => entry.key !== asked.key || entry.cache !== asked.cache)];
     return { first, entries, isCut: !hasNextPage && (data.pages.at(-1)?.next ?? null) !== null };
-  }, [data, hasNextPage]);
+  }, [data, hasNextPage, asked]);
   const more = useCallback(() => {
     if (hasNextPage && !isFetching) void fetchNextPage();
   }, [hasNextPage, isFetching, fetchNextPage]);

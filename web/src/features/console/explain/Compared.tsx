@@ -31,7 +31,7 @@ export function Compared({ request, rules }: Props) {
   if (error !== null) return <Refused error={error} />;
   if (data === undefined) return <p className="soft">On its way…</p>;
   if (data.with_policy === null) {
-    return <p className="soft">This server does not compare rules: it is of an older version.</p>;
+    return <p className="soft">This server does not compare rules.</p>;
   }
   return <Comparison now={data} then={namedAfter(data.with_policy, rules.file)} name={rules.file ?? 'the other rules'} />;
 }

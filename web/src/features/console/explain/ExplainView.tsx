@@ -13,9 +13,13 @@ import { readPasted } from './curl';
 import { ExplanationTree } from './ExplanationTree';
 import { NO_RULES } from './policy';
 import type { OtherRules } from './policy';
+import { PastRequest } from './PastRequest';
 import { PolicyField } from './PolicyField';
 import { RequestEditor } from './RequestEditor';
 import './ExplainView.css';
+
+/** What is asked about: a request that nobody makes, or one that was answered. */
+type Asked = { readonly kind: 'request'; readonly request: Request } | { readonly kind: 'past'; readonly id: string };
 
 interface Props {
   readonly query: URLSearchParams;
@@ -26,23 +30,28 @@ const PAUSE_MS = 300;
 
 export function ExplainView({ query }: Props) {
   const id = useId();
-  const given = query.get('url') ?? '';
+  const given = query.get('request') ?? query.get('url') ?? '';
   const [seen, setSeen] = useState(given);
   const [text, setText] = useState(given);
-  const [asked, setAsked] = useState<Request | null>(() => requestIn(given));
+  const [asked, setAsked] = useState<Asked | null>(() => askedIn(given));
   // Somebody has gone back, or followed a link.
   if (seen !== given) {
     setSeen(given);
     setText(given);
-    setAsked(requestIn(given));
+    setAsked(askedIn(given));
   }
   /** They stay while one asks about other requests. */
   const [rules, setRules] = useState(NO_RULES);
   const pasted = readPasted(text);
   const ask = () => {
+    if (pasted.kind === 'past') {
+      setAsked(pasted);
+      setSeen(pasted.id);
+      go(hrefOf('explain', { request: pasted.id }));
+    }
     if (pasted.kind !== 'request') return;
     const { request } = pasted;
-    setAsked({ ...request });
+    setAsked({ kind: 'request', request: { ...request } });
     // A URL can be gone back to and sent on. Fields may be somebody's secrets, and stand in no address.
     const isUrl = request.method === 'GET' && request.headers.length === 0;
     const address = isUrl ? request.url : '';
@@ -59,7 +68,7 @@ export function ExplainView({ query }: Props) {
         }}
       >
         <div className="field field-code">
-          <label htmlFor={id}>A URL, or a line of curl (browsers copy one from their network panel)</label>
+          <label htmlFor={id}>A URL, or a line of curl (browsers copy one from their network panel), or the Larder-Request of an answer</label>
           <textarea
             id={id}
             rows={text.length > 160 || text.includes('\n') ? 5 : 2}
@@ -85,14 +94,18 @@ export function ExplainView({ query }: Props) {
         </p>
         <ActionButton
           rank="main"
-          resting={pasted.kind !== 'request'}
+          resting={pasted.kind !== 'request' && pasted.kind !== 'past'}
           describedBy={`${id}-note`}
           onPress={ask}
         >
           Explain
         </ActionButton>
       </form>
-      {asked === null ? null : <Explained key={keyOf(asked)} first={asked} rules={rules} onRules={setRules} />}
+      {asked === null ? null : asked.kind === 'past' ? (
+        <PastRequest key={asked.id} id={asked.id} />
+      ) : (
+        <Explained key={keyOf(asked.request)} first={asked.request} rules={rules} onRules={setRules} />
+      )}
     </div>
   );
 }
@@ -120,12 +133,18 @@ function Explained({ first, rules, onRules }: ExplainedProps) {
       <Loaded query={after} what="why it answers as it does">
         {(explanation) => <ExplanationTree title="What would become of it" told={explanation} last={explanation.last} />}
       </Loaded>
-      <PolicyField rules={rules} onChange={onRules} />
-      {rules.text.trim() === '' || pausedRules.text.trim() === '' || after.error !== null ? null : (
+      {hasNoFile(after.data) ? null : <PolicyField rules={rules} onChange={onRules} />}
+      {hasNoFile(after.data) || rules.text.trim() === '' || pausedRules.text.trim() === '' || after.error !== null ? null : (
         <Compared request={request} rules={pausedRules} />
       )}
     </>
   );
+}
+
+/** Rules that stand in no file: an application has them in its code, and no other file could take their place. */
+function hasNoFile(told: Explanation | undefined): boolean {
+  const rules = told?.route?.rules ?? [];
+  return rules.length > 0 && rules.every(({ line }) => line === null);
 }
 
 function useExplanation(request: Request) {
@@ -168,9 +187,9 @@ function Changes({ before, after }: ChangesProps) {
   );
 }
 
-function requestIn(text: string): Request | null {
+function askedIn(text: string): Asked | null {
   const pasted = readPasted(text);
-  return pasted.kind === 'request' ? pasted.request : null;
+  return pasted.kind === 'request' || pasted.kind === 'past' ? pasted : null;
 }
 
 function keyOf({ method, url, headers }: Request): string {

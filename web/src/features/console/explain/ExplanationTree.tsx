@@ -32,7 +32,7 @@ export function ExplanationTree({ title, told, last }: Props) {
         {known === null ? verdict.verdict : VERDICT_WORDS[known].name}
         {verdict.reason === verdict.verdict ? null : <span className="soft"> {verdict.reason}</span>}
       </p>
-      <p className="explained-says">{gone === null || verdict.reason !== 'uri-miss' ? verdict.says : `It was stored, and was ${gone.says}.`}</p>
+      <p className="explained-says">{saysOf(told, last)}</p>
       {remedy === null ? null : (
         <p className="soft explained-remedy">
           <Words text={remedy} />
@@ -97,7 +97,7 @@ export function ExplanationTree({ title, told, last }: Props) {
                     {variant.is_chosen ? <b>this one: </b> : null}
                     {variant.differs_by.length === 0
                       ? 'for every request'
-                      : `for ${variant.differs_by.map(([name, value]) => `${name}: ${value}`).join(', ')}`}
+                      : `for ${variant.differs_by.map(([name, value]) => (value === null ? `requests without ${name}` : `${name}: ${value}`)).join(', ')}`}
                     <Soft>
                       {[
                         variant.status === null ? null : `status ${variant.status}`,
@@ -126,7 +126,9 @@ export function ExplanationTree({ title, told, last }: Props) {
         {last === null ? null : (
           <Branch name="Last time">
             {lastWords(last)}
-            <Soft>{last.reason}</Soft>
+            <Soft>
+              {last.reason} <a href={hrefOf('explain', { request: last.id })}>That request</a>
+            </Soft>
           </Branch>
         )}
         {nearest.length === 0 ? null : (
@@ -153,6 +155,17 @@ export function ExplanationTree({ title, told, last }: Props) {
     </section>
   );
 }
+
+/** That nothing is stored says little: why it went, or why the last answer was not kept, says more. */
+function saysOf({ verdict, gone }: Told, last: Explanation['last']): string {
+  if (verdict.reason !== 'uri-miss') return verdict.says;
+  if (gone !== null) return `It was stored, and was ${gone.says}.`;
+  if (last === null || !UNKEPT.has(last.reason)) return verdict.says;
+  return `${verdict.says} The last answer was not kept, because ${reasonWords(last.reason).because}.`;
+}
+
+/** Why an answer is not stored, of all that there are. */
+const UNKEPT = new Set(['set-cookie', 'cookie', 'authorization', 'private', 'no-store', 'no-freshness', 'status', 'vary-star', 'too-large', 'path-type', 'no-room', 'request-no-store', 'not-storable', 'must-understand', 'too-many-tags', 'endless', 'content-range', 'transfer-coding', 'unusual-request']);
 
 /** That nothing is stored is no fault by itself: why the last answer was not kept is, if that is known. */
 function remedyOf({ verdict, gone, nearest, personal }: Told, last: Explanation['last']): string | null {

@@ -1,10 +1,12 @@
-// A request out of what somebody pastes: a URL, or a line of curl as browsers copy it.
+// A request out of what somebody pastes: a URL, a line of curl as browsers copy it, or the id of a request that was answered.
 import type { Request } from '../api/explain';
 
 export type Pasted =
   | { readonly kind: 'nothing' }
   /** `leftOut`: what of the line changes nothing here, or is not known. */
   | { readonly kind: 'request'; readonly request: Request; readonly leftOut: readonly string[] }
+  /** One that was answered, by its `Larder-Request`. */
+  | { readonly kind: 'past'; readonly id: string }
   | { readonly kind: 'unreadable'; readonly why: string };
 
 /** Longer than any request that a server takes. */
@@ -14,12 +16,14 @@ export function readPasted(text: string): Pasted {
   const line = text.trim();
   if (line === '') return { kind: 'nothing' };
   if (line.length > MOST_CHARACTERS) return { kind: 'unreadable', why: 'That is longer than any request.' };
+  const [, id] = /^(?:larder-request:\s*)?([0-9a-f]{32})$/i.exec(line) ?? [];
+  if (id !== undefined) return { kind: 'past', id: id.toLowerCase() };
   if (!/^(?:\$\s*)?curl(?:\.exe)?\s/.test(line)) {
     const url = urlOf(line);
     if (url === null) {
       const why = line.startsWith('/')
         ? 'That is a path alone: put scheme and host before it, as in http://www.example.org/me.'
-        : 'That is neither a URL nor a line that begins with curl.';
+        : 'That is neither a URL, nor a line that begins with curl, nor the id of a request.';
       return { kind: 'unreadable', why };
     }
     return { kind: 'request', request: { method: 'GET', url, headers: [] }, leftOut: [] };

@@ -77,6 +77,11 @@ describe('a token', () => {
     await user.type(screen.getByLabelText('Token'), 'guess');
     await user.click(screen.getByRole('button', { name: 'Show it' }));
     await screen.findByText(/That one did not do: this token does not do for that request/);
+    // A server counts wrong ones, and bars who shows too many.
+    const questions = admin.asked.length;
+    await user.type(screen.getByLabelText('Token'), 'again');
+    await user.click(screen.getByRole('button', { name: 'Show it' }));
+    await waitFor(() => expect(admin.asked.slice(questions)).toEqual(['GET /v1/stats']));
 
     await user.clear(screen.getByLabelText('Token'));
     await user.type(screen.getByLabelText('Token'), 'reads');
@@ -174,11 +179,13 @@ describe('routes', () => {
   test('ten thousand are a few elements', async () => {
     const one = admin.routes[0];
     if (one === undefined) throw new Error('there is a route');
-    admin.routes = Array.from({ length: 10_000 }, (_, at) => ({ ...one, route: `/r/${at}` }));
-    open('#/routes');
-    await heading('10,000 routes');
+    // Of a file with as many, and what fits none.
+    admin.routes = [...Array.from({ length: 10_000 }, (_, at) => ({ ...one, route: `/r/${at}` })), { ...one, route: 'otherwise' }];
+    open('#/routes?open=otherwise');
+    await heading('10,001 routes');
+    await heading('otherwise');
     expect(screen.getAllByRole('row').length).toBeLessThan(60);
-    expect(screen.getByRole('grid', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10001');
+    expect(screen.getByRole('grid', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10002');
   });
 
   test('a server that does not tell them says so, and one that is gone can be asked again', async () => {
@@ -299,21 +306,59 @@ describe('explain', () => {
     expect(admin.posted.every((body) => body['policy'] === undefined)).toBe(true);
   });
 
+  test('says why the last answer was not kept where nothing is stored', async () => {
+    open('#/explain?url=https%3A%2F%2Fshop.example%2Fme');
+    await screen.findByText(/^Nothing is stored under this key\. The last answer was not kept, because the answer sets a cookie/);
+  });
+
   test('does not ask about what it cannot read', async () => {
     const user = open('#/explain');
     await user.type(screen.getByRole('textbox', { name: /A URL/ }), 'hello there');
     await user.click(screen.getByRole('button', { name: 'Explain' }));
-    expect(screen.getByText(/neither a URL nor a line that begins with curl/)).toBeTruthy();
+    expect(screen.getByText(/neither a URL, nor a line that begins with curl/)).toBeTruthy();
     expect(admin.posted).toEqual([]);
   });
 });
 
+describe('a request that was answered', () => {
+  test('is found by what its answer has in Larder-Request, and can be sent on as an address', async () => {
+    const user = open('#/explain');
+    await user.type(screen.getByRole('textbox', { name: /A URL, or a line of curl/ }), 'Larder-Request: 0123456789ABCDEF0123456789abcdef{Enter}');
+    await heading('What became of it');
+    await screen.findByText('The answer sets a cookie.');
+    expect(screen.getByText(/status 200, from the origin/)).toBeTruthy();
+    expect(location.hash).toBe('#/explain?request=0123456789abcdef0123456789abcdef');
+    await user.click(screen.getByRole('link', { name: 'Explain it now' }));
+    await heading('What would become of it');
+    await user.click(screen.getByRole('link', { name: 'That request' }));
+    await heading('What became of it');
+  });
+
+  test('may be too long ago', async () => {
+    open(`#/explain?request=${'f'.repeat(32)}`);
+    await screen.findByText(/it may be too long ago/);
+  });
+});
+
 describe('entries', () => {
+  test('puts the one first that was named exactly, wherever the order would have it', async () => {
+    const key = 'https://shop.example/posts/1';
+    // Large ones come first, and many begin as this one does.
+    open(`#/entries?part=${encodeURIComponent(key)}&order=bytes`);
+    await heading(/entries fit$/);
+    await waitFor(() => expect(within(screen.getAllByRole('row')[1] ?? document.body).getByRole('link', { name: key })).toBeTruthy());
+    expect(screen.getAllByRole('link', { name: key })).toHaveLength(1);
+  });
+
   test('tell what fills the memory, and each can be looked into and purged', async () => {
     const user = open('#/entries?tag=post%3A1');
     await heading('1 entry fits');
     const fills = within(screen.getByRole('region', { name: 'What fills the memory' }));
-    expect(await fills.findByText(/67\s%, 160 entries/)).toBeTruthy();
+    const ofPosts = admin.entries.filter(({ route }) => route === '/posts/{id}').reduce((sum, { bytes }) => sum + bytes, 0);
+    const share = Math.round((ofPosts / (admin.samples.at(-1)?.bytes ?? 1)) * 100);
+    expect(await fills.findByText(new RegExp(`^${share}\\s%, 160 entries`))).toBeTruthy();
+    // Five are shown, so five are asked for.
+    expect(admin.asked.filter((line) => line.includes('/v1/routes')).every((line) => line.includes('order=bytes&limit=5'))).toBe(true);
 
     await user.click(screen.getByRole('link', { name: 'https://shop.example/posts/1' }));
     await heading('https://shop.example/posts/1');
@@ -447,6 +492,17 @@ describe('what went', () => {
 });
 
 describe('a purge', () => {
+  test('of a server that remembers none tells how far each tier was when it answered', async () => {
+    admin.remembersPurges = false;
+    const user = open('#/purge');
+    await screen.findByText('live');
+    await user.type(screen.getByLabelText('Tag', { selector: 'input[type="text"]' }), 'archive');
+    await user.click(await screen.findByRole('button', { name: 'Purge 120 entries' }));
+    const receipt = within(await screen.findByRole('status', { name: /^Receipt/ }));
+    expect(receipt.getByText(/waits to be told/)).toBeTruthy();
+    expect(receipt.getByText('Purged here; the tiers outside are on their way.')).toBeTruthy();
+  });
+
   test('says beforehand what it touches, and its receipt fills tier by tier', async () => {
     const user = open('#/purge');
     await screen.findByText('live');

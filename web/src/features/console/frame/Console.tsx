@@ -31,7 +31,8 @@ export function Console({ api }: Props) {
 
 function Frame() {
   const feed = useLiveFeed();
-  const { session } = useApi();
+  const api = useApi();
+  const { session } = api;
   const entry = useEntry();
   const place = usePlace();
   const client = useQueryClient();
@@ -42,8 +43,8 @@ function Frame() {
     document.title = `${VIEW_NAMES[place.view]} · Larder console`;
   }, [place.view]);
 
-  const show = (token: string) => {
-    session.show(token);
+  const show = async (token: string) => {
+    if (!(await api.tryToken(token))) return;
     // What was refused is asked again, and what somebody else may not see is forgotten.
     void client.resetQueries();
     mainRef.current?.focus({ preventScroll: true });
@@ -65,7 +66,7 @@ function Frame() {
         </a>
         <Masthead view={place.view} />
         <main id="view" className="console-view" tabIndex={-1} ref={mainRef} aria-label={VIEW_NAMES[place.view]}>
-          {isAsked ? <TokenForm entry={entry} onShow={show} onDismiss={() => session.dismiss()} /> : null}
+          {isAsked ? <TokenForm entry={entry} onShow={(token) => void show(token)} onDismiss={() => session.dismiss()} /> : null}
           {isAsked && entry.wish === 'reading' ? null : viewOf(place)}
         </main>
       </div>

@@ -60,7 +60,7 @@ export function NowView() {
     <>
       <Health
         findings={findings({ samples, stats: live.stats, purges: live.purges, now: last })}
-        summary={summaryOf(sumOf(within(samples, last, 60)))}
+        summary={live.link.kind === 'lost' ? `${live.link.why} It is tried again and again; below is what was heard up to ${clockTime(new Date(last * 1000))}.` : summaryOf(sumOf(within(samples, last, 60)))}
         isOld={isOld}
       />
       <div className="now-time">
@@ -170,8 +170,7 @@ function Unheard({ live }: UnheardProps) {
     return (
       <>
         <p className="soft">
-          This server does not tell what happens in each second: it is of an older version. Its counters, since it was
-          started:
+          This server does not tell what happens in each second. Its counters, since it was started:
         </p>
         <ul className="plain-list rows">
           {stats.caches.map(({ name, entries, bytes: held, hit_rate }) => (

@@ -28,6 +28,7 @@ const purge = (state: string, secondsAgo: number): Story => ({
 
 const cut: Stats = {
   uptime_seconds: 1,
+  upstreams: [],
   caches: [
     {
       name: 'larder',
@@ -78,6 +79,18 @@ describe('health', () => {
 
   test('says that the shared tier is out of reach', () => {
     expect(titles({ stats: cut })).toEqual(['The shared tier is out of reach']);
+  });
+
+  test('says which service is down, and which only partly', () => {
+    const at = (name: string, ...isUp: readonly boolean[]) => ({
+      name,
+      addresses: isUp.map((is_up, place) => ({ address: `127.0.0.1:${8000 + place}`, is_up })),
+    });
+    const upstreams = (...all: Stats['upstreams']) => ({ stats: { uptime_seconds: 1, caches: [], upstreams: all } });
+    expect(titles(upstreams(at('app', true), at('blog', true, true)))).toEqual([]);
+    expect(findings(known(upstreams(at('blog', true, false), at('app', false))))[0]).toMatchObject({ gravity: 'bad', title: 'app is down' });
+    expect(titles(upstreams(at('app', false, false), at('blog', false)))).toEqual(['app, blog are down']);
+    expect(findings(known(upstreams(at('app', true, false))))[0]).toMatchObject({ gravity: 'watch', title: 'app is partly down' });
   });
 
   test('says that the memory is full only where something has to go', () => {

@@ -2,7 +2,7 @@
 import type { Story } from '../api/purges';
 import { hitRatioOf, requestsOf } from '../api/samples';
 import type { Sample } from '../api/samples';
-import type { Stats } from '../api/stats';
+import type { Stats, Upstream } from '../api/stats';
 import { bytes, percent, plural, span, wholeNumber } from '../../../ui/format';
 import { tierWords } from '../words/tiers';
 import { sumOf, within } from './window';
@@ -34,10 +34,33 @@ const PURGE_SECONDS = 15;
 
 /** The gravest first; none: all is well. */
 export function findings(known: Known): readonly Finding[] {
-  const found = [origin(known), purges(known), shared(known), refusals(known), memory(known), ratio(known), stale(known)];
+  const found = [down(known), origin(known), purges(known), shared(known), refusals(known), memory(known), ratio(known), stale(known)];
   return found
     .filter((finding) => finding !== null)
     .sort((one, other) => Number(one.gravity === 'watch') - Number(other.gravity === 'watch'));
+}
+
+/** Services of which no address answers, or not all do. */
+function down({ stats }: Known): Finding | null {
+  const upstreams = stats?.upstreams ?? [];
+  const downOf = ({ addresses }: Upstream) => addresses.filter(({ is_up }) => !is_up);
+  const hurt = upstreams.filter((upstream) => downOf(upstream).length > 0);
+  const isGone = (upstream: Upstream) => downOf(upstream).length === upstream.addresses.length;
+  const worst = hurt.find(isGone) ?? hurt[0];
+  if (worst === undefined) return null;
+  const gone = hurt.filter(isGone).map(({ name }) => name);
+  if (gone.length === 0) {
+    return {
+      gravity: 'watch',
+      title: `${worst.name} is partly down`,
+      says: `${downOf(worst).map(({ address }) => address).join(', ')} does not answer as it should; the others are asked.`,
+    };
+  }
+  return {
+    gravity: 'bad',
+    title: `${gone.join(', ')} ${gone.length === 1 ? 'is' : 'are'} down`,
+    says: `${worst.addresses.map(({ address }) => address).join(', ')} does not answer as it should. What is stored still serves; all else fails.`,
+  };
 }
 
 function origin({ samples, now }: Known): Finding | null {
@@ -47,7 +70,7 @@ function origin({ samples, now }: Known): Finding | null {
   return {
     gravity: share >= 0.05 ? 'bad' : 'watch',
     title: share >= 0.5 ? 'The origin fails' : 'The origin fails now and then',
-    says: `${wholeNumber(origin_failures)} of ${plural(Math.max(origin_calls, origin_failures), 'call', 'calls')} in the last minute brought no usable answer.`,
+    says: `${wholeNumber(origin_failures)} of ${plural(Math.max(origin_calls, origin_failures), 'call', 'calls')} in the last minute failed: no answer, or one of 5xx. Routes says whose.`,
   };
 }
 

@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { plural } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchStory } from '../api/purges';
-import type { Mode, Purged, Story } from '../api/purges';
+import type { Mode, Purged, Story, TierState } from '../api/purges';
 import { TierList } from '../frame/TierList';
 import { useLive } from '../live/useLive';
 import { hrefOf } from '../place';
@@ -23,10 +23,10 @@ export function Receipt({ purged, mode }: Props) {
   const live = useLive();
   const { id } = purged;
   const told = live.purges.find((story) => story.id === id);
-  const tiersHeard = told?.tiers ?? purged.tiers;
+  const tiersHeard = told?.tiers ?? purged.tiers ?? tiersOfReceipts(purged);
   const looked = useQuery({
     queryKey: ['purge', id],
-    enabled: id !== null && tiersHeard !== null && !isOver(tiersHeard),
+    enabled: id !== null && purged.tiers !== null && tiersHeard !== null && !isOver(tiersHeard),
     queryFn: ({ signal }) => fetchStory(api, id ?? '', signal),
     refetchInterval: ({ state }) => {
       const isDone = state.data !== undefined && isOver(state.data.tiers);
@@ -64,6 +64,16 @@ export function Receipt({ purged, mode }: Props) {
       )}
     </section>
   );
+}
+
+/** Where no purge is remembered, all there is was told at once: of each tier the one that is least far. */
+function tiersOfReceipts({ receipts }: Purged): Story['tiers'] | null {
+  const leastFar = (name: string): TierState | null => {
+    const all = receipts.flatMap(({ tiers }) => tiers).filter(({ tier }) => tier === name);
+    return all.find(({ state }) => state === 'failed') ?? all.find(({ state }) => !tierWords(state).isOver) ?? all[0] ?? null;
+  };
+  const memory = leastFar('memory');
+  return memory === null ? null : { memory, shared: leastFar('shared'), cdn: [] };
 }
 
 function isOver({ memory, shared, cdn }: Story['tiers']): boolean {

@@ -101,7 +101,8 @@ export function RouteDetail({ route, closeHref }: Props) {
         </tbody>
       </table>
       <p className="soft route-costs">
-        The origin was asked {plural(route.origin_calls, 'time', 'times')} and worked for {span(route.origin_seconds)};{' '}
+        The origin was asked {plural(route.origin_calls, 'time', 'times')} and worked for {span(route.origin_seconds)}
+        {route.origin_failures === 0 ? '' : ` (${wholeNumber(route.origin_failures)} of these calls failed)`};{' '}
         {span(route.saved_seconds)} were saved. {bytes(route.bytes)} in {plural(route.entries, 'entry', 'entries')} are held
         {route.max_bytes === null ? '' : ` of ${bytes(route.max_bytes)}`}.
         {route.waiting > 0 ? ` ${plural(route.waiting, 'request waits', 'requests wait')} for a turn.` : ''}

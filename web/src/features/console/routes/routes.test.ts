@@ -14,6 +14,7 @@ const route = (given: Partial<Route>): Route => ({
   reasons: [],
   hit_seconds: null,
   miss_seconds: null,
+  origin_failures: 0,
   origin_calls: 0,
   origin_seconds: 0,
   saved_seconds: 0,

@@ -47,6 +47,8 @@ export function secondOf(second: number, more: Readonly<Record<string, number | 
     collapsed: 9 + (second % 3),
     pass: 31,
     refused: 0,
+    shared_hits: 4 + (second % 3),
+    refreshes: 3,
     origin_calls: 56 + (second % 7),
     origin_seconds: 4.1 + (second % 7) * 0.2,
     origin_failures: 0,
@@ -58,6 +60,28 @@ export function secondOf(second: number, more: Readonly<Record<string, number | 
     purges: 0,
     ...more,
   };
+}
+
+/** The counters of a cache, and of a tier below it, that say nothing here. */
+const COUNTERS = zeros(
+  'hits misses stale_served refreshes refreshes_dropped refreshes_held_back backoffs_forgotten negative_hits fetches fetch_failures collapsed ' +
+    'turns_awaited turns_refused abandoned fetches_out_of_turn fetches_taken_over evictions expired too_large no_room readers_cut tags_left_out ' +
+    'purges tags saved_seconds',
+);
+const LOWER = {
+  ...zeros(
+    'hits misses rescues failures left_alone unreadable writes writes_refused writes_dropped purges_outstanding purges_learnt gaps overflows ' +
+      'purges_folded purges_widened renewals log_position log_behind log_behind_seconds outbox_bytes outbox_age_seconds outbox_file_bytes ' +
+      'outbox_failures forks readers readers_alive replicas',
+  ),
+  is_trusted: true,
+  is_outbox_failing: false,
+  is_reconciling: false,
+};
+const NO_REQUESTS = zeros('hit stale miss collapsed pass refused');
+
+function zeros(names: string): Readonly<Record<string, number>> {
+  return Object.fromEntries(names.split(' ').map((name) => [name, 0]));
 }
 
 const GOODS = ['butter', 'salt', 'honey', 'flour', 'pickles', 'smoked+eel', 'rye', 'plum+jam'];
@@ -122,7 +146,11 @@ export class FakeAdmin {
   hasConfiguration = true;
   /** Otherwise it offers no acts: 404. */
   offersStage = true;
+  /** Otherwise a purge has no name, and its answer is all that is told of it. */
+  remembersPurges = true;
   isCutOff = false;
+  /** Its one service answers nobody. */
+  isShopDown = false;
   originMs = 2000;
   /** No crowd is answered until it is let go. */
   holdsCrowds = false;
@@ -246,6 +274,9 @@ export class FakeAdmin {
       case 'stage':
         return this.offersStage ? Response.json({ acts: this.#acts() }) : problem(404, 'Not found', 'this server offers no such act');
       default:
+        // Those of this morning are no longer remembered.
+        if (path.startsWith('requests/0')) return Response.json(pastOf(path.slice('requests/'.length), 'https://shop.example/me'));
+        if (path.startsWith('requests/')) return problem(404, 'Request not known', 'no request of this id is remembered');
         if (path.startsWith('purges/')) {
           const story = this.#stories.find(({ id }) => id === path.slice('purges/'.length));
           if (story !== undefined) return Response.json(story);
@@ -263,7 +294,7 @@ export class FakeAdmin {
     if (mistake !== null) return problem(422, 'Policy not understood', mistake);
     const { method, url } = body;
     const isMe = new URL(String(url)).pathname === '/me';
-    const last = { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' };
+    const last = pastOf('0123456789abcdef0123456789abcdef', String(url));
     return Response.json({
       at: new Date().toISOString(),
       request: { method, url },
@@ -300,9 +331,10 @@ export class FakeAdmin {
 
   #stats() {
     const last = this.samples.at(-1);
-    const lower = { hits: this.hasShared ? 120 : 0, misses: 0, is_trusted: true, readers: this.hasShared ? 2 : 0 };
+    const lower = { ...LOWER, hits: this.hasShared ? 120 : 0, readers: this.hasShared ? 2 : 0, readers_alive: this.hasShared ? 2 : 0 };
     const held = { entries: last?.entries ?? 0, bytes: last?.bytes ?? 0, max_bytes: last?.max_bytes ?? null };
-    return { uptime_seconds: 4000, caches: [{ name: 'larder', hit_rate: 0.9, ...held, lower }] };
+    const upstreams = [{ name: 'shop', retries_elsewhere: 0, addresses: [{ address: '127.0.0.1:8001', is_up: !this.isShopDown }] }];
+    return { uptime_seconds: 4000, caches: [{ ...COUNTERS, name: 'larder', hit_rate: 0.9, ...held, lower }], upstreams };
   }
 
   #acts() {
@@ -360,35 +392,44 @@ export class FakeAdmin {
   #routes(query: URLSearchParams): Response {
     const from = Number(query.get('after') ?? 0);
     const limit = Number(query.get('limit') ?? 50);
-    const page = this.routes.slice(from, from + limit).map((route) => ({
+    const heldBy = ({ route }: FakeRoute) => this.entries.filter((entry) => entry.route === route).reduce((sum, { bytes }) => sum + bytes, 0);
+    const ordered = query.get('order') === 'bytes' ? this.routes.toSorted((one, other) => heldBy(other) - heldBy(one)) : this.routes;
+    const page = ordered.slice(from, from + limit).map((route) => ({
       route: route.route,
       line: 'larder.toml:12',
       upstream: 'shop',
       is_cached: route.isCached ?? true,
-      requests: route.requests,
+      requests: { ...NO_REQUESTS, ...route.requests },
       hit_ratio: ratioOf(route.requests),
       reasons: route.reasons,
       hit_seconds: (route.requests['hit'] ?? 0) > 0 ? { p50: 0.00006, p95: 0.00014, p99: 0.0004 } : null,
       miss_seconds: { p50: 0.08, p95: 0.9, p99: 1.4 },
       origin_calls: (route.requests['miss'] ?? 0) + (route.requests['pass'] ?? 0),
+      origin_failures: 0,
       origin_seconds: route.originSeconds,
+      evicted: 0,
+      shared_hits: 0,
       saved_seconds: (route.requests['hit'] ?? 0) * 0.07,
       entries: this.entries.filter((entry) => entry.route === route.route).length,
-      bytes: this.entries.filter((entry) => entry.route === route.route).reduce((sum, { bytes }) => sum + bytes, 0),
+      bytes: heldBy(route),
       max_bytes: null,
       fetches_now: 0,
       waiting: 0,
       limited: route.requests['refused'] ?? 0,
+      fetches_refused: 0,
     }));
     const next = from + limit < this.routes.length ? String(from + limit) : null;
-    return Response.json({ at: new Date().toISOString(), total: this.routes.length, routes: page, next });
+    const at = new Date().toISOString();
+    return Response.json({ at, since: at, total: this.routes.length, routes: page, next });
   }
 
   #chosen(query: URLSearchParams): FakeEntry[] {
     const [part, tag, route] = [query.get('contains') ?? '', query.get('tag'), query.get('route')];
+    const prefix = query.get('prefix') ?? '';
     return this.entries.filter(
       (entry) =>
         entry.key.includes(part) &&
+        entry.key.startsWith(prefix) &&
         (tag === null || entry.tags.includes(tag)) &&
         (route === null || entry.route === route),
     );
@@ -396,18 +437,20 @@ export class FakeAdmin {
 
   #entries(query: URLSearchParams): Response {
     const chosen = this.#chosen(query);
+    const bytes = chosen.reduce((sum, entry) => sum + entry.bytes, 0);
     const by = {
       bytes: (entry: FakeEntry) => -entry.bytes,
       age: (entry: FakeEntry) => -entry.ageSeconds,
       expires: (entry: FakeEntry) => entry.freshForSeconds,
     }[query.get('order') ?? ''];
     const measure = by ?? ((entry: FakeEntry) => -entry.costSeconds);
-    chosen.sort((one, other) => measure(one) - measure(other));
+    const byKey = query.get('order') === 'key';
+    chosen.sort((one, other) => (byKey ? Number(one.key > other.key) - Number(one.key < other.key) : measure(one) - measure(other)));
     const from = Number(query.get('after') ?? 0);
     const limit = Number(query.get('limit') ?? 50);
     const next = from + limit < chosen.length ? String(from + limit) : null;
     const entries = chosen.slice(from, from + limit).map(entryView);
-    return Response.json({ snapshot_at: new Date().toISOString(), total: chosen.length, entries, next });
+    return Response.json({ snapshot_at: new Date().toISOString(), total: chosen.length, bytes, is_complete: true, entries, next });
   }
 
   #entry(key: string): Response {
@@ -426,7 +469,12 @@ export class FakeAdmin {
           ],
           differs_by: [['accept-encoding', 'br']],
           body_bytes: entry.bytes,
+          codings: [],
           state: entry.state,
+          age_seconds: entry.ageSeconds,
+          fresh_for_seconds: entry.freshForSeconds,
+          stale_while_revalidate_seconds: 60,
+          stale_if_error_seconds: 600,
         },
       ],
     });
@@ -469,7 +517,7 @@ export class FakeAdmin {
       const tagged = this.entries.filter((entry) => entry.tags.includes(tag));
       return { tag, entries: tagged.length, bytes: tagged.reduce((sum, { bytes }) => sum + bytes, 0), last_purge: null };
     });
-    return { snapshot_at: new Date().toISOString(), total: 242, tags, next: null };
+    return { snapshot_at: new Date().toISOString(), total: 242, tags, left_out: 0, next: null };
   }
 
   #instances() {
@@ -516,10 +564,18 @@ export class FakeAdmin {
       },
     };
     this.#warm.clear();
+    const receipt = { cache: 'larder', what, mode: body['mode'], number, at: story.at, tiers: Object.values(story.tiers) };
+    if (!this.remembersPurges) return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, mode: body['mode'], receipts: [receipt] });
     this.#stories.push(story);
     this.#tell('purge', story);
-    return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, receipts: [], ...story });
+    return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, receipts: [receipt], ...story });
   }
+}
+
+function pastOf(id: string, url: string) {
+  const answered = { status: 200, seconds: 0.21, origin_seconds: 0.2, tier: 'origin' };
+  const why = { verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' };
+  return { id, at: new Date().toISOString(), method: 'GET', url, route: '/me', ...why, ...answered };
 }
 
 function entryView(entry: FakeEntry) {
@@ -635,7 +691,7 @@ function told({ url, method, headers }: Body, entries: readonly FakeEntry[], gon
                 },
               ],
       },
-      { tier: 'shared', holds: null, says: 'It is asked by fetches only.', variants: [] },
+      { tier: 'shared', holds: 'nothing', says: 'It is asked by fetches only.', variants: [] },
     ],
     flight: null,
     verdict: { verdict, reason, says },
@@ -644,6 +700,7 @@ function told({ url, method, headers }: Body, entries: readonly FakeEntry[], gon
       asks_origin: reason !== 'hit',
       says: reason === 'hit' ? 'The next request is answered from memory.' : 'The next request asks shop, and its answer is stored for 5 minutes.',
     },
+    looked: null,
     nearest:
       entry !== undefined || near === undefined
         ? []

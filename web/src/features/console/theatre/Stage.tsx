@@ -1,8 +1,7 @@
 // Draws travellers as they go: on a canvas, since there are hundreds of them and each moves.
 import { useEffect, useRef } from 'react';
-import type { Verdict } from '../api/samples';
 import { PLACES, seenAt } from './troupe';
-import type { Traveller } from './troupe';
+import type { Traveller, Way } from './troupe';
 import './Stage.css';
 
 interface Props {
@@ -14,13 +13,16 @@ interface Props {
   readonly label: string;
 }
 
-const TONES: Readonly<Record<Verdict, string>> = {
+const TONES: Readonly<Record<Way, string>> = {
   hit: '--hit',
   stale: '--stale',
   collapsed: '--shared',
   miss: '--miss',
   pass: '--bypass',
   refused: '--failed',
+  shared: '--shared',
+  refresh: '--stale',
+  purge: '--failed',
 };
 
 const HALF_PX = 5;
@@ -45,11 +47,12 @@ export function Stage({ troupe, clock, hasShared, label }: Props) {
         const seen = seenAt(traveller, now, hasShared);
         if (seen === null) continue;
         pen.globalAlpha = seen.opacity;
-        pen.fillStyle = style.getPropertyValue(TONES[traveller.verdict]);
+        pen.fillStyle = style.getPropertyValue(TONES[traveller.way]);
         pen.strokeStyle = pen.fillStyle;
         pen.lineWidth = 2;
         const y = height * (0.14 + 0.8 * traveller.lane);
-        drawMark(pen, traveller.verdict, seen.x * width, y, seen.isLoaded);
+        if (traveller.way === 'purge') drawWave(pen, seen.x * width, height);
+        else drawMark(pen, traveller.way, seen.x * width, y, seen.isLoaded);
       }
       pen.globalAlpha = 1;
       frame = requestAnimationFrame(draw);
@@ -70,9 +73,16 @@ export function Stage({ troupe, clock, hasShared, label }: Props) {
 }
 
 /** The shapes that verdicts have everywhere; whoever comes back with something is filled. */
-function drawMark(pen: CanvasRenderingContext2D, verdict: Verdict, x: number, y: number, isLoaded: boolean): void {
+function drawMark(pen: CanvasRenderingContext2D, way: Exclude<Way, 'purge'>, x: number, y: number, isLoaded: boolean): void {
   pen.beginPath();
-  switch (verdict) {
+  switch (way) {
+    case 'refresh':
+      pen.moveTo(x, y - HALF_PX);
+      pen.lineTo(x + HALF_PX, y + HALF_PX - 1);
+      pen.lineTo(x - HALF_PX, y + HALF_PX - 1);
+      pen.closePath();
+      break;
+    case 'shared':
     case 'hit':
     case 'stale':
     case 'collapsed':
@@ -95,6 +105,14 @@ function drawMark(pen: CanvasRenderingContext2D, verdict: Verdict, x: number, y:
       pen.lineTo(x - HALF_PX + 1, y + HALF_PX - 1);
       break;
   }
-  if (isLoaded && verdict !== 'refused') pen.fill();
+  if (isLoaded && way !== 'refused') pen.fill();
   else pen.stroke();
+}
+
+/** A purge goes over everything that is stored, from the inside out. */
+function drawWave(pen: CanvasRenderingContext2D, x: number, height: number): void {
+  pen.beginPath();
+  pen.moveTo(x, height * 0.12);
+  pen.lineTo(x, height);
+  pen.stroke();
 }

@@ -25,6 +25,9 @@ type Speed = (typeof SPEEDS)[number]['value'];
 /** Nobody follows more; the oldest have left the stage by then. */
 const MOST_TRAVELLERS = 600;
 
+/** How far a second has come that is seen standing still. */
+const STILL_MS = 1300;
+
 export function TheatreView() {
   const { samples, stats, link, past } = useLive();
   const wantsCalm = useMedia('(prefers-reduced-motion: reduce)');
@@ -51,6 +54,8 @@ export function TheatreView() {
     const isBusy = (troupe.current.at(-1)?.leaves ?? 0) > time.current.stage + 200;
     const shown = busierOf(missed.current, last);
     missed.current = isBusy && speed !== '0' ? shown : null;
+    // Whoever finds it stopped sees a second of it on its way all the same.
+    if (speed === '0' && troupe.current.length === 0) troupe.current = travellersOf(last, time.current.stage - STILL_MS);
     if (speed === '0' || isBusy) return;
     troupe.current = [...troupe.current, ...travellersOf(shown, time.current.stage)].slice(-MOST_TRAVELLERS);
   }, [last, speed]);
@@ -59,7 +64,7 @@ export function TheatreView() {
     return (
       <p className="soft">
         {past === 'untold' && link.kind === 'live'
-          ? 'This server does not tell what happens in each second, so there is nothing to play: it is of an older version.'
+          ? 'This server does not tell what happens in each second, so there is nothing to play.'
           : 'The stage is empty until the first second is told…'}
       </p>
     );
@@ -94,7 +99,13 @@ export function TheatreView() {
           </li>
         ))}
       </ul>
-      <p className="soft">{plural(last.origin_calls, 'call', 'calls')} of the origin in that second.</p>
+      <p className="soft figures">
+        {plural(last.origin_calls, 'call', 'calls')} of the origin in that second
+        {last.refreshes === 0 ? '' : `, ${last.refreshes} of them behind readers’ backs: triangles, which begin in memory`}.
+        {last.shared_hits === 0 ? '' : ` ${plural(last.shared_hits, 'hit was', 'hits were')} answered by the shared tier.`}
+        {last.purges === 0 ? '' : ` ${plural(last.purges, 'purge', 'purges')}: a line that goes outwards.`} What is drawn is each
+        second’s requests by what became of them; when in that second each came, and how fast it went, is not.
+      </p>
     </>
   );
 }

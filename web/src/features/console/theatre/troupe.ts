@@ -5,9 +5,12 @@ import type { Sample, Verdict } from '../api/samples';
 /** Places from the reader to the origin, as shares of the stage's width. */
 export type Stop = 'reader' | 'memory' | 'shared' | 'origin';
 
+/** By which way something goes: as its verdict says, or from the shared tier, or behind a reader's back, or outwards as a purge. */
+export type Way = Verdict | 'shared' | 'refresh' | 'purge';
+
 export interface Traveller {
   readonly id: string;
-  readonly verdict: Verdict;
+  readonly way: Way;
   /** When it leaves, in milliseconds of the stage's time. */
   readonly leaves: number;
   /** Across the stage, from 0 (top) to 1. */
@@ -30,19 +33,27 @@ export function worthOf(sample: Sample): number {
  */
 export function travellersOf(sample: Sample, starts: number): readonly Traveller[] {
   const worth = worthOf(sample);
-  const verdicts = VERDICTS.flatMap((verdict) => {
-    const count = sample[verdict] === 0 ? 0 : Math.max(1, Math.round(sample[verdict] / worth));
-    return Array.from({ length: count }, (_, at) => ({ verdict, at, share: (at + 0.5) / count }));
+  const signs = waysOf(sample).flatMap(({ way, count }) => {
+    // However much is purged in a second, one wave of it is seen.
+    const shown = count === 0 ? 0 : way === 'purge' ? 1 : Math.max(1, Math.round(count / worth));
+    return Array.from({ length: shown }, (_, at) => ({ way, at, share: (at + 0.5) / shown }));
   });
-  return verdicts
+  return signs
     .toSorted((one, other) => one.share - other.share)
-    .map(({ verdict, at, share }, place) => ({
-      id: `${sample.second}-${verdict}-${at}`,
-      verdict,
+    .map(({ way, at, share }, place) => ({
+      id: `${sample.second}-${way}-${at}`,
+      way,
       leaves: starts + share * SECOND_MS,
       // The golden ratio puts neighbours far apart.
       lane: (place * 0.618_034) % 1,
     }));
+}
+
+/** What went which way. Each request is in it once; refreshes and purges are beside them. */
+function waysOf(sample: Sample): readonly { readonly way: Way; readonly count: number }[] {
+  const shared = Math.min(sample.shared_hits, sample.hit);
+  const requests = VERDICTS.map((verdict) => ({ way: verdict, count: verdict === 'hit' ? sample.hit - shared : sample[verdict] }));
+  return [...requests, { way: 'shared', count: shared }, { way: 'refresh', count: sample.refreshes }, { way: 'purge', count: sample.purges }];
 }
 
 /** Of a second that was not shown and the one after it the busier: what is rare is not to be missed. */
@@ -51,13 +62,16 @@ export function busierOf(missed: Sample | null, next: Sample): Sample {
 }
 
 /** From stop to stop, and back; how long each leg takes relative to the others. */
-const ITINERARIES: Readonly<Record<Verdict, readonly Stop[]>> = {
+const ITINERARIES: Readonly<Record<Way, readonly Stop[]>> = {
   hit: ['reader', 'memory', 'reader'],
   stale: ['reader', 'memory', 'reader'],
   collapsed: ['reader', 'memory', 'memory', 'memory', 'reader'],
   miss: ['reader', 'memory', 'shared', 'origin', 'memory', 'reader'],
   pass: ['reader', 'origin', 'reader'],
   refused: ['reader', 'memory'],
+  shared: ['reader', 'memory', 'shared', 'memory', 'reader'],
+  refresh: ['memory', 'shared', 'origin', 'memory'],
+  purge: ['memory', 'shared', 'origin'],
 };
 
 export const PLACES: Readonly<Record<Stop, number>> = { reader: 0.06, memory: 0.36, shared: 0.64, origin: 0.94 };
@@ -74,15 +88,15 @@ export interface Seen {
 }
 
 /** `null`: it has not left, or is back. */
-export function seenAt({ verdict, leaves }: Traveller, now: number, hasShared: boolean): Seen | null {
-  const stops = ITINERARIES[verdict].filter((stop) => hasShared || stop !== 'shared');
+export function seenAt({ way, leaves }: Traveller, now: number, hasShared: boolean): Seen | null {
+  const stops = ITINERARIES[way].filter((stop) => hasShared || stop !== 'shared');
   const passed = (now - leaves) / LEG_MS;
   const leg = Math.floor(passed);
   const [from, to] = [stops[leg], stops[leg + 1]];
   if (passed < 0 || from === undefined) return null;
   if (to === undefined) {
     const faded = passed - leg;
-    return verdict === 'refused' ? { x: PLACES[from], isLoaded: false, opacity: 1 - faded } : null;
+    return way === 'refused' || way === 'purge' ? { x: PLACES[from], isLoaded: false, opacity: 1 - faded } : null;
   }
   const share = eased(passed - leg);
   const [start, end] = [PLACES[from], PLACES[to]];
