@@ -18,7 +18,7 @@
 //! process has given last.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -210,27 +210,58 @@ impl Outbox {
         self.file.take()
     }
 
-    /// The file, which the other process has left. What it had from here is in there, or the tier has it.
-    pub(super) fn resume(&mut self, OutboxFile { journal, found }: OutboxFile) {
+    /// The file, which the other process has left. What it had from here is in there, or the tier has it. What it made itself
+    /// is sent from here, under a number that is nobody's: both have gone on counting from the same one.
+    pub(super) fn resume(&mut self, OutboxFile { journal, found }: OutboxFile, now: Moment) {
+        let Found { entries, last, is_damaged } = found;
         let waits = |number: u64| {
             self.outstanding.binary_search_by_key(&number, |it| it.number).is_ok()
                 || self.unconfirmed.iter().any(|it| it.number == number)
         };
-        let numbers = found.entries.iter().map(|(number, _)| *number);
-        let done: Vec<_> = numbers.filter(|number| !waits(*number)).collect();
-        // These came meanwhile.
-        for outstanding in self.outstanding.iter().filter(|it| it.number > found.last) {
-            journal.add(outstanding.number, kept::encode(&outstanding.purge, SystemTime::now()));
+        let (mut is_there, mut done, mut others) = (HashSet::new(), Vec::new(), Vec::new());
+        for (number, bytes) in entries {
+            let kept = kept::decode(&bytes);
+            match self.number_of(kept.purge.id) {
+                Some(own) if own == number && waits(number) => _ = is_there.insert(number),
+                Some(_) => done.push(number),
+                None => {
+                    done.push(number);
+                    others.push(kept);
+                }
+            }
         }
-        if !found.is_damaged {
-            journal.done(&done);
+        let came_meanwhile: Vec<_> = { self.outstanding.iter() }
+            .filter(|it| !is_there.contains(&it.number))
+            .map(|it| (it.number, kept::encode(&it.purge, SystemTime::now())))
+            .collect();
+        self.last = self.last.max(last);
+        if is_damaged {
+            others.push(Kept { purge: kept::everything(), at: SystemTime::now() });
+        }
+        for Kept { purge, at } in others {
+            self.last += 1;
+            let age = SystemTime::now().duration_since(at).unwrap_or(Duration::ZERO);
+            journal.add(self.last, kept::encode(&purge, at));
+            self.bytes += bytes_of(&purge.scopes);
+            self.add_restored(self.last, purge, now.minus(age));
+        }
+        // Only now that they are in there anew.
+        journal.done(&done);
+        for (number, bytes) in came_meanwhile {
+            journal.add(number, bytes);
         }
         self.file = Some(Arc::new(journal));
     }
 
+    /// Under which number it has, or had, this purge.
+    fn number_of(&self, id: PurgeId) -> Option<u64> {
+        let made_here = (id.source == self.source).then_some(id.number);
+        made_here.or_else(|| self.restored.get(&id).copied())
+    }
+
     /// Whether this purge was made here, or was left here by an earlier process.
     pub(super) fn is_own(&self, id: PurgeId) -> bool {
-        id.source == self.source || self.restored.contains_key(&id)
+        self.number_of(id).is_some()
     }
 
     /// The file that it has.
@@ -760,18 +791,55 @@ mod tests {
         let late = enter(&mut outbox, "late");
         acknowledged(&mut outbox, sent, 1);
         assert!(outbox.file().is_none());
-        outbox.resume(open());
+        outbox.resume(open(), Moment::FIRST);
         drop(outbox.file.take());
         let found = open();
         assert_eq!(found.left(), 2, "one that waits from before, and one that came meanwhile");
         drop(found);
-        outbox.resume(open());
+        outbox.resume(open(), Moment::FIRST);
         for (id, number) in [(stays, 2), (late, 3)] {
             acknowledged(&mut outbox, id, number);
         }
         outbox.confirmed(Position { generation: 1, number: 3 });
         drop(outbox);
         assert_eq!(open().left(), 0);
+    }
+
+    #[test]
+    fn what_another_process_made_while_it_had_the_file_is_sent_from_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || OutboxFile::open(folder.path().join("outbox")).unwrap();
+        let enter = |outbox: &mut Outbox, name: &str| {
+            let id = outbox.enter_asked(key(name), Mode::Hard).id;
+            outbox.ready(id);
+            id
+        };
+        let mut outbox = Outbox::new(1000, 1, Some(open()), Moment::FIRST);
+        let before = enter(&mut outbox, "before");
+        drop(outbox.release());
+        // Both count on from there.
+        let mut other = Outbox::new(1000, 2, Some(open()), Moment::FIRST);
+        let theirs = [enter(&mut other, "theirs"), enter(&mut other, "theirs too")];
+        drop(other);
+        let ours = enter(&mut outbox, "ours");
+        outbox.resume(open(), Moment::FIRST);
+        let known = |outbox: &Outbox| -> HashSet<PurgeId> {
+            outbox.outstanding.iter().map(|it| it.purge.id).collect()
+        };
+        let all = HashSet::from([before, ours, theirs[0], theirs[1]]);
+        assert_eq!(known(&outbox), all);
+        assert!(outbox.outstanding.iter().is_sorted_by_key(|it| it.number));
+        // All of it is on disk, once.
+        drop(outbox.file.take());
+        let again = Outbox::new(1000, 3, Some(open()), Moment::FIRST);
+        assert_eq!((known(&again), again.len()), (all, 4));
+        drop(again);
+        outbox.resume(open(), Moment::FIRST);
+        outbox.acknowledged(&[ours], Position { generation: 1, number: 1 });
+        outbox.confirmed(Position { generation: 1, number: 1 });
+        drop(outbox);
+        let left = Outbox::new(1000, 3, Some(open()), Moment::FIRST);
+        assert_eq!(known(&left), HashSet::from([before, theirs[0], theirs[1]]));
     }
 
     #[test]

@@ -256,7 +256,8 @@ impl Lower {
 
     /// Takes the outbox's file again.
     pub(crate) fn resume_outbox(&self, file: OutboxFile) {
-        self.lock().outbox.resume(file);
+        let now = self.clock.now();
+        self.lock().outbox.resume(file, now);
     }
 
     /// How safe what the log has up to `position` is.
