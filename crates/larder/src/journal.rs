@@ -131,6 +131,17 @@ impl Journal {
         self.0.changed.notify_all();
     }
 
+    /// Puts an entry in whose number may have been given before, also for another: the file is written anew.
+    pub(crate) fn put(&self, number: u64, payload: Vec<u8>) {
+        let mut state = self.0.lock();
+        state.live_bytes += record::bytes_of(&payload);
+        if let Some(other) = state.live.insert(number, payload.into()) {
+            state.live_bytes -= record::bytes_of(&other);
+        }
+        state.is_to_be_replaced = true;
+        self.0.changed.notify_all();
+    }
+
     /// These are of no use any more.
     pub fn done(&self, numbers: &[u64]) {
         let mut state = self.0.lock();

@@ -211,7 +211,7 @@ impl Outbox {
     }
 
     /// The file, which the other process has left. What it had from here is in there, or the tier has it. What it made itself
-    /// is sent from here, under a number that is nobody's: both have gone on counting from the same one.
+    /// is sent from here, under numbers that are nobody's: both have gone on counting from the same one.
     pub(super) fn resume(&mut self, OutboxFile { journal, found }: OutboxFile, now: Moment) {
         let Found { entries, last, is_damaged } = found;
         let waits = |number: u64| {
@@ -248,7 +248,7 @@ impl Outbox {
         // Only now that they are in there anew.
         journal.done(&done);
         for (number, bytes) in came_meanwhile {
-            journal.add(number, bytes);
+            journal.put(number, bytes);
         }
         self.file = Some(Arc::new(journal));
     }
