@@ -33,7 +33,7 @@ use crate::{
 pub use question::Question;
 use question::{AskedInQuery, Written};
 #[cfg(feature = "http")]
-pub use told::{Before, told_of};
+pub use told::{Before, told_of, turn};
 
 /// More in a question is refused: the text of another configuration is most of it.
 pub(crate) const MAX_QUESTION_BYTES: usize = 512 << 10;
