@@ -150,6 +150,8 @@ pub struct PastWait {
     pub route: Arc<str>,
     /// The id.
     pub id: String,
+    /// By which its trace is found, where it was traced.
+    pub trace_id: Option<String>,
     /// How long the head of its answer took.
     pub took: Duration,
     /// When that was there.

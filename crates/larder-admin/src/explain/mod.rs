@@ -323,6 +323,8 @@ pub struct PastRequest {
     pub origin_seconds: Option<f64>,
     /// What answered: `memory`, `shared` or `origin`.
     pub tier: &'static str,
+    /// By which its trace is found, where it was traced: as in `traceparent`.
+    pub trace_id: Option<String>,
 }
 
 /// A time as all answers have it.

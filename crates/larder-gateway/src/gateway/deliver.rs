@@ -166,7 +166,8 @@ impl Gateway {
                 answer_of(&error, passes).map(Body::from)
             });
             if let Some(asked) = asked {
-                common.past.note(asked, &mut answer, has_failed);
+                let trace = span.as_ref().map(ServerSpan::trace_id);
+                common.past.note(asked, &mut answer, has_failed, trace);
             }
             if let (Some(Write { rules, host, is_secure }), Some(store)) = (write, store)
                 && (answer.status().is_success() || answer.status().is_redirection())
