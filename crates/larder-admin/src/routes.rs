@@ -346,8 +346,6 @@ impl Wish {
                         cursor.ok_or_else(|| wrong("after is what next says".to_owned()))?;
                     wish.after = Some(cursor);
                 }
-                // There is one table of routes, whichever cache they are before.
-                "cache" => {}
                 other => {
                     let what = format!("{other} is none of order, limit and after");
                     return Err(wrong(what));
