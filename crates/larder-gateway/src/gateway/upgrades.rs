@@ -294,7 +294,7 @@ mod tests {
         };
         let offers = ["spdy/3.1", "WebSocket"].map(HeaderValue::from_static).to_vec();
         let (upgrade, _upgraded) = upgrade::channel(offers);
-        let chosen = |allowed: &[&'static str]| chosen(&upgrade, &protocols(allowed));
+        let chosen = |allowed: &[&'static str]| chosen(upgrade.offers(), &protocols(allowed));
         assert_eq!(chosen(&["websocket"]).unwrap(), "websocket");
         assert_eq!(chosen(&["websocket", "SPDY/3.1"]).unwrap(), "SPDY/3.1");
         assert!(chosen(&[]).is_none() && chosen(&["spdy"]).is_none());
