@@ -31,6 +31,7 @@ mod log;
 mod mixed;
 mod monitoring;
 mod origins;
+mod own_answers;
 mod pools;
 mod pressed;
 mod purging;
