@@ -199,7 +199,7 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 18] = [
+    const AT_ONCE: [&str; 19] = [
         "name",
         "trusted_peers",
         "trusted_readers",
@@ -212,6 +212,7 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
         "for",
         "requests_per_address",
         "requests_burst",
+        "max_request_body",
         "max_upgrades",
         "max_upgrades_per_client",
         "unknown_names",

@@ -239,6 +239,9 @@ impl Configured {
         let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
+        for (_, config) in &mut bound {
+            config.http1.own_answers = gateway.own_answers();
+        }
         gateway.remember(cdns.trail());
         let traces = settings.traces.clone().and_then(Traces::start);
         if let Some(traces) = &traces {

@@ -53,6 +53,7 @@ pub mod gateway;
 pub mod interim;
 mod ledger;
 pub mod origins;
+pub mod own_answers;
 pub mod pem;
 pub mod pressure;
 pub mod problem;

@@ -90,6 +90,38 @@ async fn more_content_than_allowed_is_answered_413_however_its_length_is_told() 
 }
 
 #[tokio::test]
+async fn a_route_takes_more_or_less_content_than_the_others() {
+    let origin = small().await;
+    let keys = "max_request_body = 5\n\
+                [[route]]\npath = \"/upload/**\"\nmax_request_body = \"1MiB\"\n\
+                [[route]]\npath = \"/login\"\nmax_request_body = 0";
+    let larder = larder(origin.address, keys).await;
+    let rows = [
+        ("/upload/a", 1 << 20, true),
+        ("/upload/a", (1 << 20) + 1, false),
+        ("/login", 0, true),
+        ("/login", 1, false),
+        ("/a", 5, true),
+        ("/a", 6, false),
+    ];
+    for (case, (path, length, is_taken)) in rows.into_iter().enumerate() {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: larder.test\r\nconnection: close\r\n");
+        let body = "x".repeat(length);
+        let expected = if is_taken { 200 } else { 413 };
+        let told = format!("{head}x-case: {case}\r\ncontent-length: {length}\r\n\r\n{body}");
+        assert_eq!(sent(&larder, &told).await, expected, "{path} {length}");
+        let named = format!("x-case: {case}\r\n");
+        let arrived = origin.requests().iter().filter(|head| head.contains(&named)).count();
+        assert_eq!(arrived, usize::from(is_taken), "{path} {length}");
+        let chunk = if length == 0 { String::new() } else { format!("{length:x}\r\n{body}\r\n") };
+        let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{chunk}0\r\n\r\n");
+        assert_eq!(sent(&larder, &chunked).await, expected, "{path} {length}, chunked");
+    }
+    let refused = "larder_refusals_total{reason=\"the content is larger than allowed\"}";
+    assert_eq!(larder.metric(refused).await, 6.0);
+}
+
+#[tokio::test]
 async fn an_address_that_asks_too_often_is_told_when_to_ask_again_and_others_are_not() {
     let origin = small().await;
     let keys = "requests_per_address = 1\nrequests_burst = 3\ntrusted_peers = [\"127.0.0.1\"]";

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Uri, header};
 use larder::http::policy::key::RequestKey;
 use serde_json::Value;
 
 use crate::routes::Ambiguous;
 
-use super::{document::Places, rules::Rules, schema, settings::Settings};
+use super::{AuthorizationWord, document::Places, rules::Rules, schema, settings::Settings};
 
 /// One screen about `uri`, which is a whole one.
 pub fn explain(
@@ -43,7 +43,10 @@ pub fn explain(
     }
     let recipe = way.policy.query_recipe();
     let key = RequestKey::of_uri(&recipe.of_uri(uri).unwrap_or_else(|| uri.clone()));
-    let key = key.filter(|_| way.is_cached && matches!(*method, Method::GET | Method::HEAD));
+    let passes = effective.authorization == Some(AuthorizationWord::Pass)
+        && fields.contains_key(header::AUTHORIZATION);
+    let is_kept = way.is_cached && !passes && matches!(*method, Method::GET | Method::HEAD);
+    let key = key.filter(|_| is_kept);
     let key = key.map_or_else(|| "none: it passes".to_owned(), |key| key.to_string());
     told.push(row("key", &key, String::new()));
     for Row { name, value, place } in rows(effective, places, own.as_deref()) {

@@ -180,7 +180,9 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = ["posts", "post:{id}"])]
     pub tags: Option<Vec<String>>,
-    /// Fields that all answers get (set) or lose (remove) on their way to the reader, what is stored included. Default none
+    /// Fields that all answers get (set: in place of the service's; add: beside those) or lose (remove) on their way to the
+    /// reader: also what is stored, and what is answered here without a service, where type, freshness and place stay what
+    /// they are. Default none
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Table>", example = Written("{ set = { X-Frame-Options = \"DENY\" }, remove = [\"X-Powered-By\"] }"))]
     pub response_headers: Option<ResponseHeaders>,
@@ -225,6 +227,10 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1s")]
     pub fetch_wait: Option<Time>,
+    /// The most bytes of a request's content; more is answered 413, and goes no further. Default what [server] says
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"16MiB")]
+    pub max_request_body: Option<Size>,
     /// How many requests an address may send each second in the long run, whether they are answered from what is stored or
     /// not; more is answered 429. Each route counts by itself, beside the bound of [server]. Default no bound
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -320,6 +326,7 @@ impl Rules {
             max_memory: self.max_memory.or(others.max_memory),
             max_fetches: self.max_fetches.or(others.max_fetches),
             fetch_wait: self.fetch_wait.or(others.fetch_wait),
+            max_request_body: self.max_request_body.or(others.max_request_body),
             requests_per_address: self.requests_per_address.or(others.requests_per_address),
             requests_burst: self.requests_burst.or(others.requests_burst),
             stream: self.stream.or(others.stream),
@@ -376,6 +383,7 @@ impl Rules {
             max_memory: None,
             max_fetches: None,
             fetch_wait: Some(Time(FETCH_WAIT)),
+            max_request_body: None,
             requests_per_address: None,
             requests_burst: None,
             stream: Some(false),

@@ -50,6 +50,8 @@ impl Gateway {
         span: Option<ServerSpan>,
     ) -> <Gateway as Service<Request<ReaderBody>>>::Future {
         let line = LogLine::begin(&head);
+        let settings = self.common.settings.load_full();
+        let policy = Arc::clone(settings.rules_of(&head));
         let purges = self.common.purges.clone();
         let refresher = config.refreshes.then(|| Refresher::new(self));
         let cache = self.store.clone();
@@ -61,6 +63,7 @@ impl Gateway {
                 broken
             });
             let mut answer = answer.map(Body::from);
+            policy.fields_of_answers().change_own(answer.headers_mut());
             if let Some(line) = line {
                 line.end(&answer);
             }
@@ -90,7 +93,8 @@ impl Gateway {
         let (mut head, ()) = request.into_parts();
         let settings = self.common.settings.load_full();
         if let Err(turned_away) = self.set_out(settings, &mut head, NOBODY) {
-            return Delivered { answer: self.turn_away(turned_away), verdict: Verdict::Refused };
+            let answer = self.turn_away(turned_away, &head);
+            return Delivered { answer, verdict: Verdict::Refused };
         }
         if let Some(let_in) = head.extensions.get_mut::<LetIn>() {
             let_in.crowd_calls = Some(crowd_calls);
@@ -98,9 +102,13 @@ impl Gateway {
         self.deliver(head, Empty::<Bytes>::new(), None).await
     }
 
-    /// The answer to a request that goes no further, which is counted.
-    pub(super) fn turn_away(&self, TurnedAway { answer, row }: TurnedAway) -> Response<Body> {
+    /// The answer to a request that goes no further, which is counted. Its fields are changed as those of all answers of the
+    /// route that it fits.
+    pub(super) fn turn_away(&self, turned_away: TurnedAway, head: &Parts) -> Response<Body> {
+        let TurnedAway { mut answer, row } = turned_away;
         row.as_ref().unwrap_or_else(|| self.common.ledger.otherwise()).refused();
+        let settings = self.common.settings.load();
+        settings.rules_of(head).fields_of_answers().change_own(answer.headers_mut());
         *answer
     }
 
@@ -119,8 +127,10 @@ impl Gateway {
         let (line, asked) = (LogLine::begin(&head), Asked::of(&head));
         let write = head.extensions.remove::<Write>();
         let note = head.extensions.get::<Note>().cloned();
-        let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
+        let let_in = head.extensions.get::<LetIn>();
+        let row = let_in.map(|let_in| Arc::clone(&let_in.row));
         let row = row.unwrap_or_else(|| Arc::clone(self.common.ledger.otherwise()));
+        let way = let_in.map(|let_in| (Arc::clone(&let_in.settings), let_in.place));
         let passes = passes(&head.method, head.extensions.get::<Bypass>().is_some());
         let answering = self.cache.call(Request::from_parts(head, body));
         let (common, store) =
@@ -163,7 +173,12 @@ impl Gateway {
                     error if is_for_want_of_memory(error) => {}
                     error => tracing::warn!("{error}"),
                 }
-                answer_of(&error, passes).map(Body::from)
+                let mut answer = answer_of(&error, passes).map(Body::from);
+                if let Some((settings, place)) = &way {
+                    let policy = &settings.ways.of(*place).policy;
+                    policy.fields_of_answers().change_own(answer.headers_mut());
+                }
+                answer
             });
             if let Some(asked) = asked {
                 let trace = span.as_ref().map(ServerSpan::trace_id);

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     access::Note,
-    downstream::Peer,
+    downstream::{Peer, http1::refusal::Refusal},
     ledger::Row,
     problem::Problem,
     routes::{Ambiguous, OTHERWISE, Way},
@@ -43,6 +43,14 @@ pub(super) enum Pace {
     Usual,
     /// It may pause for as long as its sender likes.
     Any,
+}
+
+/// How a request's content may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) pace: Pace,
+    /// So many bytes of it at most.
+    pub(super) max_body: Option<u64>,
 }
 
 /// What a request says of trailers. It is about this hop, and said to the next in this one's own words.
@@ -187,7 +195,7 @@ impl Gateway {
         settings: Arc<Settings>,
         head: &mut Parts,
         client: Client,
-    ) -> Result<Pace, TurnedAway> {
+    ) -> Result<Terms, TurnedAway> {
         let (way, place) = settings
             .ways
             .way_and_place(&head.method, &head.uri, &head.headers)
@@ -204,8 +212,16 @@ impl Gateway {
         {
             return Err(turned_away(&too_many(wait)));
         }
+        let Way { upstream, is_cached, rewrite, protocols, times, max_request_body, .. } = way;
+        let max_body = *max_request_body;
+        if let (Some(most), Some(length)) = (max_body, told_length(&head.headers))
+            && length > most
+        {
+            let mut turned_away = turned_away(&Refusal::ContentTooLarge.to_problem());
+            turned_away.answer.extensions_mut().insert(Refusal::ContentTooLarge);
+            return Err(turned_away);
+        }
         let policy = settings.rules_for(way, Some(client));
-        let Way { upstream, is_cached, rewrite, protocols, times, .. } = way;
         let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
         let is_otherwise = std::ptr::eq(policy, &settings.ways.otherwise().policy);
         if !(settings.otherwise_as_cache && is_otherwise) {
@@ -252,7 +268,7 @@ impl Gateway {
         extensions.insert(ShowHandled);
         let crowd_calls = None;
         extensions.insert(LetIn { settings, place, upstream, rewrite, bounds, row, crowd_calls });
-        Ok(pace)
+        Ok(Terms { pace, max_body })
     }
 }
 
@@ -274,6 +290,11 @@ pub(super) struct Write {
     pub(super) is_secure: bool,
 }
 
+/// How much content is announced.
+fn told_length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Whose cookies they are: the host that a request is for, without a port.
 fn host_of(head: &Parts) -> String {
     let named = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -284,7 +305,7 @@ fn host_of(head: &Parts) -> String {
 
 /// Where a request that was let in goes.
 pub(super) enum Admitted {
-    ToCache(Pace),
+    ToCache(Terms),
     ToPurge(PurgeConfig, Purger),
 }
 

@@ -42,7 +42,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use larder::http::{Body, CacheService, Client, HttpCache, Policy};
 use larder_admin::{
     routes::{PastWait, RouteFigures, Traffic},
@@ -74,6 +74,7 @@ use crate::{
     downstream::http1::ReaderBody,
     ledger::{Ledger, Row, Standing},
     origins::Origins,
+    own_answers::OwnAnswers,
     pressure::Pressure,
     routes::{Rewrite, Way, Ways},
     sample::Sample,
@@ -113,6 +114,13 @@ struct Common {
     ledger: Ledger,
     /// None where nothing is traced.
     traces: OnceLock<Traces>,
+    own_answers: OwnAnswers,
+}
+
+impl Common {
+    fn own_answers_anew(&self) {
+        self.own_answers.go_by(self.settings.load().ways.otherwise().policy.fields_of_answers());
+    }
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -183,6 +191,13 @@ impl Settings {
         })
     }
 
+    /// The rules of the way that a request fits, of those of its readers that are trusted. Where it might fit several: of
+    /// requests that fit none.
+    fn rules_of(&self, head: &Parts) -> &Arc<Policy> {
+        let way = self.ways.way(&head.method, &head.uri, &head.headers);
+        &way.unwrap_or_else(|_| self.ways.otherwise()).policy
+    }
+
     /// The rules of a way for this client: of strangers less may count.
     fn rules_for<'a>(&self, way: &'a Way, client: Option<Client>) -> &'a Arc<Policy> {
         match &way.for_strangers {
@@ -230,7 +245,9 @@ impl Gateway {
             pressure: Pressure::default(),
             ledger,
             traces: OnceLock::new(),
+            own_answers: OwnAnswers::default(),
         });
+        common.own_answers_anew();
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
     }
@@ -246,6 +263,12 @@ impl Gateway {
         let of = (&self.store, &self.common.ledger);
         let settings = Settings::new(of, upstreams, ways, config, Some(&before));
         self.common.settings.store(settings);
+        self.common.own_answers_anew();
+    }
+
+    /// What connections answer themselves gets the fields that answers get where they fit no route.
+    pub fn own_answers(&self) -> OwnAnswers {
+        self.common.own_answers.clone()
     }
 
     /// What the requests of each route have come to, and what is stored for it, now. The rows together are all there was:
@@ -345,7 +368,7 @@ impl Service<Request<ReaderBody>> for Gateway {
         let span = traced.map(|traced| span_of(traced, &mut head));
         match inbound {
             Err(turned_away) => {
-                let mut answer = self.turn_away(turned_away);
+                let mut answer = self.turn_away(turned_away, &head);
                 if let Some(span) = span {
                     span.go_with(&mut answer, None);
                 }
@@ -354,8 +377,14 @@ impl Service<Request<ReaderBody>> for Gateway {
             Ok(Admitted::ToPurge(config, purger)) => {
                 return self.purge(config, head, purger, span);
             }
-            Ok(Admitted::ToCache(Pace::Usual)) => {}
-            Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
+            Ok(Admitted::ToCache(terms)) => {
+                if terms.pace == Pace::Any {
+                    body.may_pause();
+                }
+                if let Some(bytes) = terms.max_body {
+                    body.may_have(bytes);
+                }
+            }
         }
         Box::pin(self.deliver(head, body, span).map(|delivered| Ok(delivered.answer)))
     }

@@ -40,6 +40,8 @@ pub struct Way {
     pub limits: Option<RouteLimits>,
     /// What is stored for it may weigh so many bytes, if there is a bound.
     pub max_memory: Option<u64>,
+    /// Its requests may have so many bytes of content, if there is a bound.
+    pub max_request_body: Option<u64>,
 }
 
 /// By what people and counters know a route.
@@ -130,6 +132,7 @@ impl Ways {
             times: None,
             limits: None,
             max_memory: None,
+            max_request_body: None,
         };
         Ways::new(Routes::default(), Vec::new(), way)
     }
@@ -142,6 +145,11 @@ impl Ways {
     /// The same, to change them.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Way> {
         self.of_routes.iter_mut().chain([&mut self.otherwise])
+    }
+
+    /// The one at this place.
+    pub(crate) fn of(&self, place: usize) -> &Way {
+        self.of_routes.get(place).unwrap_or(&self.otherwise)
     }
 
     /// The routes.

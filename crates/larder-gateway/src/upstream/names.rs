@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -41,6 +41,8 @@ pub(super) struct Name {
     /// Held by the request that looks the name up first. Others wait for what it finds.
     first: tokio::sync::Mutex<()>,
     failures: AtomicU64,
+    /// How many have asked for all of them.
+    asked: AtomicUsize,
 }
 
 struct State {
@@ -69,15 +71,19 @@ impl Addresses {
                 }),
                 first: tokio::sync::Mutex::default(),
                 failures: AtomicU64::new(0),
+                asked: AtomicUsize::new(0),
             })),
         }
     }
 
-    /// All there are, the one to try first in front. Dropping the future gives the wait up.
+    /// All there are, the one to try first in front: each time another one. Dropping the future gives the wait up.
     pub(super) async fn all(&self) -> io::Result<Arc<[SocketAddr]>> {
         match self {
             Addresses::Said(address) => Ok(Arc::new([*address])),
-            Addresses::Of(name) => name.all().await,
+            Addresses::Of(name) => {
+                let turn = name.asked.fetch_add(1, Ordering::Relaxed);
+                name.all().await.map(|all| in_turn(all, turn))
+            }
         }
     }
 
@@ -218,6 +224,23 @@ impl State {
     }
 }
 
+/// Another one in front at each turn, of the family that the resolver puts first: a resolver that always tells them in one
+/// order would have all connections at one address.
+fn in_turn(addresses: Arc<[SocketAddr]>, turn: usize) -> Arc<[SocketAddr]> {
+    let Some(first_is_v6) = addresses.first().map(SocketAddr::is_ipv6) else { return addresses };
+    let (mut first, mut second): (Vec<_>, Vec<_>) =
+        addresses.iter().partition(|address| address.is_ipv6() == first_is_v6);
+    if first.len() < 2 && second.len() < 2 {
+        return addresses;
+    }
+    for family in [&mut first, &mut second].into_iter().filter(|family| !family.is_empty()) {
+        let by = turn % family.len();
+        family.rotate_left(by);
+    }
+    first.append(&mut second);
+    alternating(first).into()
+}
+
 /// In the same order, but with the two families in turn: where one of them leads nowhere, the other is tried soon
 /// (RFC 8305 §4).
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
@@ -288,6 +311,18 @@ mod tests {
         assert_eq!(alternating(one_family.clone()), one_family);
         let many = (0..200).map(|last| SocketAddr::from(([192, 0, 2, last], 1))).collect();
         assert_eq!(alternating(many).len(), MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn each_of_a_family_is_the_first_in_its_turn_and_none_is_lost() {
+        let all = addresses(&["[::1]:1", "192.0.2.1:1", "[::2]:1", "[::3]:1"]);
+        let firsts: Vec<_> = (0..4).map(|turn| in_turn(all.clone().into(), turn)[0]).collect();
+        assert_eq!(firsts, addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "[::1]:1"]));
+        let second = in_turn(all.clone().into(), 1);
+        assert_eq!(*second, addresses(&["[::2]:1", "192.0.2.1:1", "[::3]:1", "[::1]:1"]));
+        for one in [&all[..1], &all[..2], &[]] {
+            assert_eq!(*in_turn(one.into(), 1), *one);
+        }
     }
 
     #[tokio::test]

@@ -168,7 +168,8 @@ upgrade_idle_timeout = "8s"
     assert_eq!((http1.min_rate.bytes_per_second, http1.min_rate.period), (2048, secs(5)));
     let times = [http1.head_timeout, http1.idle_timeout, http1.body_timeout, http1.write_timeout];
     assert_eq!(times, [1, 2, 3, 4].map(secs));
-    assert_eq!((http1.max_request_body, http1.max_streams), (Some(0), 8));
+    assert_eq!((way.max_request_body, http1.max_streams), (Some(0), 8));
+    assert_eq!(http1.max_request_body, None, "its route may take more");
     assert_eq!(http1.max_requests_per_connection, Some(9));
     assert_eq!((http1.max_connection_age, server.backlog), (Some(secs(3600)), 10));
     let rate = larder_gateway::RateLimit { per_second: 7, burst: 7 };
@@ -642,8 +643,9 @@ query_allow = ["page"]
 query_deny = ["tracking"]
 query_sort = true
 tags = ["posts", "post:{{id}}"]
-response_headers = {{ set = {{ X-Frame-Options = "DENY" }}, remove = ["Server"] }}
+response_headers = {{ set = {{ X-Frame-Options = "DENY" }}, add = {{ Link = ["</a>", "</b>"] }}, remove = ["Server"] }}
 max_body = "1MiB"
+max_request_body = "2MiB"
 max_memory = "64MiB"
 max_fetches = 20
 requests_per_address = 2
@@ -669,6 +671,9 @@ cache = false
     let outgoing =
         Outgoing::default().control("max-age=3600, stale-if-error=60", &said_in).unwrap();
     let frames = ("x-frame-options".parse().unwrap(), "DENY".parse().unwrap());
+    let links = ["</a>", "</b>"].map(|link| ("link".parse().unwrap(), link.parse().unwrap()));
+    let changed = AnswerFields::new(vec![frames], vec!["server".parse().unwrap()]).unwrap();
+    let changed = changed.adding(links.to_vec()).unwrap();
     let secs = Duration::from_secs;
     let policy = Policy::guarded()
         .min_ttl(secs(10))
@@ -688,7 +693,7 @@ cache = false
                 .sorted(true),
         )
         .tags(PathTags::new(Some(path), &["posts", "post:{id}"]).unwrap())
-        .answer_fields(AnswerFields::new(vec![frames], vec!["server".parse().unwrap()]).unwrap())
+        .answer_fields(changed)
         .outgoing(outgoing.tags(vec![TagField::SurrogateKey, TagField::CdnTag]))
         .own_tags(true)
         .max_body_bytes(1 << 20);
@@ -698,7 +703,7 @@ cache = false
     let rewrite = way.rewrite.as_ref().unwrap();
     assert_eq!((&*rewrite.strip, &*rewrite.add), ("/posts", "/p"));
     let limits = way.limits.as_ref().unwrap();
-    assert_eq!(way.max_memory, Some(64 << 20));
+    assert_eq!((way.max_memory, way.max_request_body), (Some(64 << 20), Some(2 << 20)));
     assert_eq!(way.name.words, limits.route);
     assert!(way.name.line.as_ref().is_some_and(|line| line.starts_with("larder.toml:")));
     assert_eq!(limits.max_fetches, Some(20));

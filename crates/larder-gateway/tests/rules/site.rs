@@ -4,7 +4,7 @@ use std::path::Path;
 
 use larder::{
     Cache,
-    http::{HttpCache, Policy, Variants},
+    http::{HttpCache, Policy, Variants, policy::scheme::Scheme},
 };
 use larder_gateway::{
     Gateway,
@@ -78,6 +78,11 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn of(settings: &Settings) -> Reader {
+        Reader::over(Scheme::Http, settings)
+    }
+
+    /// Whose connection is over TLS, or as if it were.
+    pub(crate) fn over(scheme: Scheme, settings: &Settings) -> Reader {
         let upstream = |named: &config::Named| {
             Origins::new(&named.name, &named.addresses, &named.config, named.origins.clone())
         };
@@ -108,8 +113,8 @@ impl Reader {
             // On this machine: it is told the keys.
             let peer = ([127, 0, 0, 1], 1).into();
             let gateway = serves;
-            let (hits, config, stop) =
-                (gateway.clone(), Http1Config::default(), CancellationToken::new());
+            let config = Http1Config { scheme, ..Http1Config::default() };
+            let (hits, stop) = (gateway.clone(), CancellationToken::new());
             // However it ends: its reader has been answered, or says that it was not.
             let _ended =
                 serve_connection_with_hits(&mut far, peer, &config, &hits, gateway, stop).await;
@@ -123,11 +128,24 @@ impl Reader {
         target: &str,
         fields: &[(&str, &str)],
     ) -> Answer {
+        self.ask_at("any.test", method, target, fields).await
+    }
+
+    pub(crate) async fn ask_at(
+        &mut self,
+        host: &str,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let fields: String =
             fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!("{method} {target} HTTP/1.1\r\nhost: any.test\r\n{fields}\r\n");
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{fields}\r\n");
         self.wire.send(head).await;
-        self.wire.answer().await
+        match method {
+            "HEAD" => Answer { head: self.wire.head().await, body: Vec::new() },
+            _ => self.wire.answer().await,
+        }
     }
 }
 

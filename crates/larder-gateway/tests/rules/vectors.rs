@@ -91,7 +91,7 @@ const VECTORS: [(&str, &[Asked]); 28] = [
     ),
     ("ttl_jitter = 0.1", &[("GET", "/private", &[]), ("GET", "/private", &[])]),
     (
-        "response_headers = { set = { X-A = \"1\" }, remove = [\"Server\"] }\nmax_body = 2",
+        "response_headers = { set = { X-A = \"1\" }, add = { Link = [\"</a>\"] }, remove = [\"Server\"] }\nmax_body = 2",
         &[("GET", "/a", &[]), ("GET", "/a", &[])],
     ),
 ];

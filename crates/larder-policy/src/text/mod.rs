@@ -215,7 +215,7 @@ pub enum TagWord {
     Xkey,
 }
 
-/// Fields that all answers get or lose.
+/// Fields that all answers get or lose, those that no service made among them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -223,6 +223,9 @@ pub struct ResponseHeaders {
     /// These have this value, whatever the service says
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<Field, FieldValue>,
+    /// These are there as well, beside what the service says
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub add: BTreeMap<Field, Vec<FieldValue>>,
     /// These go
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<Field>,
@@ -290,12 +293,16 @@ impl PolicyText {
     }
 
     fn answer_fields(&self) -> Result<AnswerFields, String> {
-        let Some(ResponseHeaders { set, remove }) = &self.response_headers else {
+        let Some(ResponseHeaders { set, add, remove }) = &self.response_headers else {
             return Ok(AnswerFields::default());
         };
         let set = set.iter().map(|(name, value)| (name.0.clone(), value.0.clone())).collect();
         let remove = remove.iter().map(|name| name.0.clone()).collect();
-        AnswerFields::new(set, remove).map_err(|own| own.to_string())
+        let add =
+            add.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+        let add = add.map(|(name, value)| (name.0.clone(), value.0.clone())).collect();
+        let fields = AnswerFields::new(set, remove).and_then(|fields| fields.adding(add));
+        fields.map_err(|own| own.to_string())
     }
 
     fn outgoing(&self) -> Result<Outgoing, Wrong> {

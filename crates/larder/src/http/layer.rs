@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -84,9 +84,14 @@ impl Future for Unfailing {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|answer| Ok(answer.unwrap_or_else(|error| problem_of(&error))))
+        let answered = ready!(Pin::new(&mut self.0).poll(context));
+        Poll::Ready(Ok(answered.unwrap_or_else(|error| {
+            let mut problem = problem_of(&error);
+            if let Some(policy) = self.0.changed_by() {
+                policy.fields_of_answers().change_own(problem.headers_mut());
+            }
+            problem
+        })))
     }
 }
 

@@ -157,6 +157,11 @@ enum State {
 }
 
 impl Answering {
+    /// The rules by which the fields of its answer are changed. None: they change none.
+    pub(super) fn changed_by(&self) -> Option<&Policy> {
+        self.changed_by.as_ref().map(|(policy, _)| &**policy)
+    }
+
     fn now(answer: Response<Body>) -> Self {
         Answering { state: State::Now(Some(answer)), changed_by: None }
     }
@@ -187,7 +192,7 @@ impl Future for Answering {
             State::Now(answer) => Ok(answer.take().expect("a future is not polled after its end")),
             State::Later(answer) => ready!(answer.as_mut().poll(context)),
         };
-        if let (Ok(answer), Some((policy, cache))) = (&mut answered, changed_by) {
+        if let (Ok(answer), Some((policy, cache))) = (&mut answered, &*changed_by) {
             policy.fields_of_answers().change(answer.headers_mut());
             let left_out = outside::say(answer, policy);
             cache.counters().tags_left_out.add(left_out as u64);

@@ -17,7 +17,7 @@ use axum::{
 use http::Request;
 use larder::{
     Clock,
-    http::{HttpCache, Policy},
+    http::{HttpCache, Policy, policy::answer_fields::AnswerFields},
 };
 use tower_service::Service;
 
@@ -114,13 +114,19 @@ async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again(shape: S
 over_each_shape!(a_handler_that_takes_too_long_is_a_504);
 async fn a_handler_that_takes_too_long_is_a_504(shape: Shape) {
     let store = shape.builder_with(Clock::system()).hard_timeout(Duration::from_secs(2)).build();
-    let cache = HttpCache::new(store, Policy::standard());
+    // What all answers get is on this one as well, but for what it says of itself.
+    let set = [("x-a", "1"), ("content-type", "text/x"), ("cache-control", "max-age=60")];
+    let set = set.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let fields = AnswerFields::new(set.to_vec(), Vec::new()).unwrap();
+    let cache = HttpCache::new(store, Policy::standard().answer_fields(fields));
     let slow = async || tokio::time::sleep(Duration::from_secs(3)).await;
     let mut router = Router::new().route("/", get(slow)).layer(cache.layer());
     let request = Request::get("http://example.org/").body(axum::body::Body::empty()).unwrap();
     let answer = router.call(request).await.unwrap();
     assert_eq!(answer.status(), 504);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert_eq!(answer.headers()["x-a"], "1");
+    assert!(!answer.headers().contains_key("cache-control"));
 }
 
 over_each_shape!(once_it_is_shut_down_only_what_is_stored_is_served);

@@ -10,9 +10,8 @@ use super::{
     scope::{Ledger, Scope},
     servers::Server,
     syntax::Directive,
-    units::{shown_time, size, time},
+    units::{shown_time, time},
 };
-use crate::import::written::quoted;
 
 type Rows = Vec<(String, String)>;
 
@@ -46,9 +45,6 @@ pub(super) fn rows(servers: &[Server<'_>], http: &Scope<'_>, ledger: &mut Ledger
     if let Some(most) = largest(said, value, "this is no number of requests", ledger) {
         rows.push(("max_requests_per_connection".to_owned(), most.to_string()));
     }
-    if let Some(bytes) = content(&scopes, ledger) {
-        rows.push(("max_request_body".to_owned(), quoted(&bytes.to_string())));
-    }
     rows.extend(connections(&scopes, http, ledger));
     rows.extend(requests(&scopes, http, ledger));
     rows
@@ -73,28 +69,6 @@ fn largest<T: Ord + Copy>(
         }
     }
     Some(most)
-}
-
-/// `client_max_body_size`: wherever it stands.
-fn content(scopes: &[&Scope<'_>], ledger: &mut Ledger) -> Option<u64> {
-    const NAME: &str = "client_max_body_size";
-    let mut said: Vec<&Directive> = Vec::new();
-    for scope in scopes {
-        said.extend(scope.one(NAME, ledger));
-        said.extend(within(scope.own(), NAME));
-    }
-    said.iter().for_each(|one| ledger.carry(one));
-    // 0 is none.
-    if let Some(none) = said.iter().find(|one| size(one.word()) == Some(0)) {
-        for one in said.iter().filter(|one| one.word() != none.word()) {
-            ledger.note(
-                one,
-                format!("there is no bound: {} says none, and it is one for all here", none.place),
-            );
-        }
-        return None;
-    }
-    largest(said, |one| size(one.word()), "this is no size", ledger)
 }
 
 /// Those of this name in the blocks of `directives`.

@@ -141,7 +141,7 @@ const FATES: &[(&[&str], &str)] = &[
         &["resolver", "resolver_timeout"],
         "names are looked up as the system does it, again every resolve_every of [upstream.NAME]",
     ),
-    (&["client_max_body_size"], "say max_request_body in [server]"),
+    (&["client_max_body_size"], "say max_request_body in the route"),
     (&["client_header_timeout"], "say head_timeout in [server]"),
     (&["client_body_timeout"], "say body_timeout in [server]"),
     (&["send_timeout"], "say write_timeout in [server]"),

@@ -9,7 +9,7 @@ use super::{
     servers::Server,
     services::{NOWHERE, Services, Target},
     syntax::Directive,
-    units::{shown_time, time},
+    units::{shown_time, size, time},
 };
 use crate::import::written::{Table, inline, list, quoted};
 
@@ -102,6 +102,9 @@ fn of_location<'d>(
         {
             base.row("upgrade_idle_timeout", shown_time(time));
         }
+    }
+    if let Some(bytes) = most_content(scope, ledger) {
+        base.row("max_request_body", quoted(&bytes.to_string()));
     }
     let headers = answer_fields(scope, ledger);
     if !headers.is_empty() {
@@ -374,6 +377,16 @@ fn methods(location: &Location<'_>, ledger: &mut Ledger) -> Option<String> {
     (!methods.is_empty()).then(|| list(&methods))
 }
 
+/// `client_max_body_size`. None where it says none, as 0.
+fn most_content(scope: &Scope<'_>, ledger: &mut Ledger) -> Option<u64> {
+    let said = scope.one("client_max_body_size", ledger)?;
+    let bytes = size(said.word());
+    if bytes.is_none() {
+        ledger.note(said, "this is no size");
+    }
+    bytes.filter(|bytes| *bytes > 0)
+}
+
 /// `add_header` and `proxy_hide_header`.
 fn answer_fields(scope: &Scope<'_>, ledger: &mut Ledger) -> String {
     /// What the cache says by itself, what is of one connection, and what is for answers of one status only.
@@ -394,6 +407,7 @@ fn answer_fields(scope: &Scope<'_>, ledger: &mut Ledger) -> String {
         "vary",
     ];
     let mut set: Vec<(String, String)> = Vec::new();
+    let mut added: Vec<(String, Vec<String>)> = Vec::new();
     for one in scope.all("add_header", ledger) {
         let name = one.word().to_ascii_lowercase();
         let value = one.words.get(1).map_or("", String::as_str);
@@ -406,13 +420,18 @@ fn answer_fields(scope: &Scope<'_>, ledger: &mut Ledger) -> String {
             ledger.note(one, "say it in the service: it would be on errors, too");
         } else if value.trim().is_empty() || !is_value || name.parse::<HeaderName>().is_err() {
             ledger.note(one, "this is no field of an answer");
-        } else if set.iter().any(|(known, _)| *known == name) {
-            ledger.note(one, "each field is said once here");
         } else {
             if one.words.get(2).is_none_or(|word| word != "always") {
                 ledger.note(one, "it is on errors as well, as with always");
             }
-            set.push((name, quoted(value.trim())));
+            let value = value.trim().to_owned();
+            if !set.iter().any(|(known, _)| *known == name) {
+                set.push((name, quoted(&value)));
+            } else if let Some((_, values)) = added.iter_mut().find(|(known, _)| *known == name) {
+                values.push(value);
+            } else {
+                added.push((name, vec![value]));
+            }
         }
     }
     let mut removed: Vec<String> = Vec::new();
@@ -429,6 +448,10 @@ fn answer_fields(scope: &Scope<'_>, ledger: &mut Ledger) -> String {
     let mut parts = Vec::new();
     if !set.is_empty() {
         parts.push(format!("set = {}", inline(set)));
+    }
+    if !added.is_empty() {
+        let added = added.into_iter().map(|(name, values)| (name, list(&values)));
+        parts.push(format!("add = {}", inline(added)));
     }
     if !removed.is_empty() {
         parts.push(format!("remove = {}", list(&removed)));

@@ -95,8 +95,8 @@ pub struct Server {
     /// The most header fields of a request; more is answered 431. Default 128, and never more than 256
     #[schemars(example = 128)]
     pub max_fields: Option<Count>,
-    /// The most bytes of a request's content; more is answered 413, and goes no further. Default no bound: content is
-    /// passed on as it comes, and takes no memory. 0 takes none at all
+    /// The most bytes of a request's content, where neither its route nor [defaults] say it; more is answered 413, and goes
+    /// no further. Default no bound: content is passed on as it comes, and takes no memory. 0 takes none at all
     #[schemars(example = &"16MiB")]
     pub max_request_body: Option<Size>,
     /// How long a request may wait for its turn to ask a service, where as many ask as open files allow, or as many as its

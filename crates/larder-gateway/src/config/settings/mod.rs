@@ -314,7 +314,11 @@ impl Check<'_> {
         let trusts = server.trusted_readers.is_some();
         let otherwise = self.way("defaults", (defaults, defaults), &names, (None, None), trusts);
         let max_memory = self.max_memory("defaults", (defaults, defaults), memory);
-        let otherwise = otherwise.map(|way| Way { max_memory, ..way });
+        let of_server = server.max_request_body.as_ref();
+        let max_request_body =
+            |rules: &Rules| Some(rules.max_request_body.as_ref().or(of_server)?.0.as_u64());
+        let max_body = max_request_body(defaults);
+        let otherwise = otherwise.map(|way| Way { max_memory, max_request_body: max_body, ..way });
         let mut ways = Vec::new();
         let mut fittings = Vec::new();
         let mut rules_of_routes = Vec::new();
@@ -325,7 +329,8 @@ impl Check<'_> {
             let own = (Some(&route[index]), fitting.as_ref());
             let way = self.way(&path, (rules, &effective), &names, own, trusts);
             let max_memory = self.max_memory(&path, (rules, &effective), memory);
-            ways.push(way.map(|way| Way { max_memory, ..way }));
+            let max_request_body = max_request_body(&effective);
+            ways.push(way.map(|way| Way { max_memory, max_request_body, ..way }));
             fittings.push(fitting);
             rules_of_routes.push(effective);
         }

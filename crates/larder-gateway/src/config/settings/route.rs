@@ -126,6 +126,7 @@ impl Check<'_> {
             limits,
             // What the memory is, is said elsewhere.
             max_memory: None,
+            max_request_body: None,
         })
     }
 

@@ -88,7 +88,6 @@ impl Check<'_> {
             body_timeout: time(self, "body_timeout", &server.body_timeout, usual.body_timeout),
             write_timeout: time(self, "write_timeout", &server.write_timeout, usual.write_timeout),
             min_rate,
-            max_request_body: server.max_request_body.as_ref().map(|size| size.0.as_u64()),
             max_streams: server.max_streams.map_or(usual.max_streams, number),
             max_requests_per_connection: server
                 .max_requests_per_connection

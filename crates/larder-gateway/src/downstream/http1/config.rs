@@ -10,6 +10,7 @@ use crate::access::AccessLog;
 use crate::downstream::{
     counters::Counters, farewell::Farewell, pace::MinRate, tls::ServedNames, under_way::UnderWay,
 };
+use crate::own_answers::OwnAnswers;
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -81,6 +82,8 @@ pub struct Http1Config {
     /// Which hosts a connection may be asked for, where its reader was shown one certificate of several; one for
     /// another is answered 421. Default all.
     pub served: Option<ServedNames>,
+    /// Fields of what is answered here, instead of by the service. Default none but its own.
+    pub own_answers: OwnAnswers,
     /// Where each request has a line. Default nowhere.
     pub access_log: Option<AccessLog>,
     /// Where is said which answers are under way. Default nowhere.
@@ -126,6 +129,7 @@ impl Default for Http1Config {
             scheme: Scheme::Http,
             takes_other_scheme: false,
             served: None,
+            own_answers: OwnAnswers::default(),
             access_log: None,
             under_way: None,
             drain: CancellationToken::new(),

@@ -313,7 +313,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     }
 
     pub(super) fn answer_with(&mut self, problem: &Problem, facts: RequestFacts) {
-        answer::write_own(self.outbox.text(), problem.to_response(), facts);
+        let mut answer = problem.to_response();
+        self.config.own_answers.change(answer.headers_mut());
+        answer::write_own(self.outbox.text(), answer, facts);
     }
 
     /// Closes our side where nothing is under way.

@@ -234,12 +234,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             || (self.is_at_eof && self.bytes.is_empty());
         let is_persistent = facts.is_persistent && !owes_continue && !is_last;
         let facts = RequestFacts { is_persistent, ..facts };
+        let refusal = parts.extensions.remove::<Refusal>();
+        if let Some(refusal) = refusal {
+            self.config.counters.refused(refusal.reason());
+        }
         if let Some(entry) = &mut entry {
             entry.answered(parts.status, &parts.headers);
+            if let Some(refusal) = refusal {
+                entry.refused(parts.status, refusal.reason());
+            }
         }
         let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), facts);
         let sent = self.send(body, promise.ending, &mut upload, entry.as_deref_mut()).await;
-        if let (Some(entry), Sent::Whole | Sent::WholeButNoMore) = (&mut entry, sent) {
+        if let (Some(entry), Sent::Whole | Sent::WholeButNoMore, None) = (&mut entry, sent, refusal)
+        {
             entry.whole();
         }
         if let (Some(span), Sent::Whole | Sent::WholeButNoMore) = (span, sent) {
@@ -482,7 +490,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 Ok(Piece::Data(data)) => {
                     self.read_timer.clear();
                     receiving.received += data.len() as u64;
-                    if !self.config.takes_content(receiving.received) {
+                    if !self.config.takes_content(receiving.received)
+                        || !receiving.upload.takes(receiving.received)
+                    {
                         receiving.upload.end(Err(ReaderBodyError::TooLarge));
                         return Poll::Ready(Err(Interrupted::Refused(Refusal::ContentTooLarge)));
                     }

@@ -26,7 +26,8 @@ pub enum ReaderBodyError {
     /// No bytes within [`Http1Config::body_timeout`](super::Http1Config::body_timeout).
     #[error("the consumer sent no more of its request in time")]
     TimedOut,
-    /// There is more of it than [`Http1Config::max_request_body`](super::Http1Config::max_request_body).
+    /// There is more of it than [`Http1Config::max_request_body`](super::Http1Config::max_request_body), or than
+    /// [`ReaderBody::may_have`] says.
     #[error("the request's content is larger than allowed")]
     TooLarge,
     /// What came is not a body.
@@ -57,6 +58,8 @@ struct Channel {
     is_wanted: bool,
     is_dropped: bool,
     may_pause: bool,
+    /// More than so many bytes are refused.
+    max_bytes: Option<u64>,
     consumer: Option<Waker>,
     connection: Option<Waker>,
 }
@@ -106,6 +109,7 @@ pub(crate) fn channel(left: Option<u64>) -> (Upload, ReaderBody) {
         is_wanted: false,
         is_dropped: false,
         may_pause: false,
+        max_bytes: None,
         consumer: None,
         connection: None,
     }));
@@ -146,6 +150,11 @@ impl Upload {
     /// Whether its sender may send nothing for as long as it likes.
     pub(crate) fn may_pause(&self) -> bool {
         lock(&self.channel).may_pause
+    }
+
+    /// Whether its consumer takes so many bytes.
+    pub(crate) fn takes(&self, bytes: u64) -> bool {
+        lock(&self.channel).max_bytes.is_none_or(|most| bytes <= most)
     }
 
     /// The good end, behind these trailers. What of them may not be there goes no further.
@@ -191,6 +200,13 @@ impl ReaderBody {
     pub fn may_pause(&self) {
         if let Flow::Streaming { channel, .. } = &self.flow {
             lock(channel).may_pause = true;
+        }
+    }
+
+    /// From now on more than so many bytes are refused, and go no further.
+    pub fn may_have(&self, bytes: u64) {
+        if let Flow::Streaming { channel, .. } = &self.flow {
+            lock(channel).max_bytes = Some(bytes);
         }
     }
 }

@@ -170,7 +170,7 @@ pub(super) async fn exchange<S, B>(
         Err(refusal) => {
             config.counters.refused(refusal.reason());
             note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());
-            return refuse(&refusal.to_problem(), respond, facts);
+            return refuse(&refusal.to_problem(), respond, facts, config);
         }
     };
     let answered = {
@@ -182,7 +182,7 @@ pub(super) async fn exchange<S, B>(
         Err(Interrupted::Refused(refusal)) => {
             config.counters.refused(refusal.reason());
             note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());
-            refuse(&refusal.to_problem(), respond, facts);
+            refuse(&refusal.to_problem(), respond, facts, config);
         }
         Err(Interrupted::Malformed(why)) => {
             config.counters.refused(why);
@@ -381,8 +381,14 @@ fn send_interim(respond: &mut SendResponse<Bytes>, mut interim: Response<()>) {
     }
 }
 
-fn refuse(problem: &Problem, mut respond: SendResponse<Bytes>, facts: RequestFacts) {
-    let (parts, body) = problem.to_response().into_parts();
+fn refuse(
+    problem: &Problem,
+    mut respond: SendResponse<Bytes>,
+    facts: RequestFacts,
+    config: &Http1Config,
+) {
+    let (mut parts, body) = problem.to_response().into_parts();
+    config.own_answers.change(&mut parts.headers);
     let (head, ending) = head(parts, SizeHint::with_exact(body.len() as u64), facts);
     let sent =
         respond.send_response(head, ending == Ending::None).and_then(|mut stream| match ending {
@@ -429,7 +435,7 @@ async fn answer<B>(
             (status, _) if status.is_success() => {
                 let problem = not_switched();
                 note_refused(&mut entry, problem.status(), "the origin has not switched");
-                return refuse(&problem, respond, facts);
+                return refuse(&problem, respond, facts, side_work.config);
             }
             _ => {}
         }
@@ -440,10 +446,17 @@ async fn answer<B>(
         let detail = "the answer was not a final one";
         let problem = Problem::new(error.status(), "Unusable answer", detail, error);
         note_refused(&mut entry, problem.status(), detail);
-        return refuse(&problem, respond, facts);
+        return refuse(&problem, respond, facts, side_work.config);
+    }
+    let refusal = parts.extensions.remove::<Refusal>();
+    if let Some(refusal) = refusal {
+        side_work.config.counters.refused(refusal.reason());
     }
     if let Some(entry) = &mut entry {
         entry.answered(parts.status, &parts.headers);
+        if let Some(refusal) = refusal {
+            entry.refused(parts.status, refusal.reason());
+        }
     }
     let (head, ending) = head(parts, body.size_hint(), facts);
     let is_empty = ending == Ending::None || ending == (Ending::Length { left: 0 });
@@ -452,7 +465,7 @@ async fn answer<B>(
         true => Sent::Whole,
         false => send(body, ending, &mut stream, &mut side_work, entry.as_deref_mut()).await,
     };
-    if let (Some(entry), Sent::Whole) = (&mut entry, sent) {
+    if let (Some(entry), Sent::Whole, None) = (&mut entry, sent, refusal) {
         entry.whole();
     }
     if let (Some(span), Sent::Whole) = (span, sent) {
@@ -481,7 +494,7 @@ async fn go_on_switched(
     if !handshake.is_answered(&mut parts.headers) {
         tracing::debug!("an origin has answered another WebSocket handshake than it was asked");
         let facts = RequestFacts::of(&Method::GET, Version::HTTP_2, true);
-        return refuse(&not_switched(), respond, facts);
+        return refuse(&not_switched(), respond, facts, side_work.config);
     }
     let mut head = Response::new(());
     *head.headers_mut() = own_fields(parts.headers);
@@ -750,7 +763,7 @@ impl Receiving {
                         return Poll::Ready(Err(ReaderBodyError::Gone));
                     }
                     self.received += data.len() as u64;
-                    if !config.takes_content(self.received) {
+                    if !config.takes_content(self.received) || !self.upload.takes(self.received) {
                         return Poll::Ready(Err(ReaderBodyError::TooLarge));
                     }
                     self.upload.supply(data);

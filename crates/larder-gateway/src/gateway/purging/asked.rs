@@ -73,7 +73,7 @@ pub(super) fn is_to_purge(method: &Method) -> bool {
 
 /// What `head` asks for. `usual` is the mode where it says none.
 pub(super) fn read(head: &Parts, usual: Mode) -> Result<Asked, NotAsked> {
-    let usual = if head.headers.contains_key(SOFT_PURGE) { Mode::Soft } else { usual };
+    let usual = if asks_softly(&head.headers) { Mode::Soft } else { usual };
     let (purges, mode) = match tags(&head.headers)? {
         Some(OfTags { purges, mode }) => (purges, mode.unwrap_or(usual)),
         None if is_said(&head.headers, &CLEAR_CACHE, "true") => (vec![Purge::everything()], usual),
@@ -86,6 +86,12 @@ pub(super) fn read(head: &Parts, usual: Mode) -> Result<Asked, NotAsked> {
         }
         _ => Err(NotAsked::TooMany),
     }
+}
+
+/// Who sends it says `1` where it is to be soft, and leaves the field out elsewhere; some fill in a setting, which may be off.
+fn asks_softly(headers: &HeaderMap) -> bool {
+    let is_off = |word: &str| is_said(headers, &SOFT_PURGE, word);
+    headers.contains_key(SOFT_PURGE) && !["", "0", "false", "off", "no"].into_iter().any(is_off)
 }
 
 fn is_said(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
@@ -349,10 +355,18 @@ mod tests {
     }
 
     #[test]
-    fn a_soft_purge_is_asked_for_by_a_field_that_is_there() {
-        let request =
-            Request::builder().method("PURGE").uri("http://a/").header("Fastly-Soft-Purge", "1");
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        assert_eq!(read(&head, Mode::Hard).unwrap().purges[0].mode, Mode::Soft);
+    fn a_soft_purge_is_asked_for_by_a_field_that_is_not_off() {
+        for (value, mode) in [
+            ("1", Mode::Soft),
+            ("true", Mode::Soft),
+            ("0", Mode::Hard),
+            ("false", Mode::Hard),
+            ("", Mode::Hard),
+        ] {
+            let request = Request::builder().method("PURGE").uri("http://a/");
+            let request = request.header("Fastly-Soft-Purge", value);
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(read(&head, Mode::Hard).unwrap().purges[0].mode, mode, "{value:?}");
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Guard: what a hit, a 304, a miss and a pass cost, one after the other, for callgrind to count; and a hit by a
-//! configuration with many routes beside the same request without one.
+//! configuration with many routes, or with a tier below memory as well, beside the same request without any.
 //!
 //! ```text
 //! make test-guard
 //! ```
 //!
-//! `guard CASE COUNT` serves one connection, read from memory, until COUNT requests are answered. The
+//! `larder-guard CASE COUNT` serves one connection, read from memory, until COUNT requests are answered. The
 //! gateway, its cache and its connection to the origin are those of `larder serve`, on one thread. The
 //! origin is this program as a second process, in which callgrind counts nothing. `tools/guard` calls
 //! it with two COUNTs, so that starting and filling the cache are not counted.
@@ -23,8 +23,9 @@ use std::{
 };
 
 use larder::{
-    Cache,
+    Cache, Clock,
     http::{HttpCache, Policy, Variants},
+    lower::InProcess,
 };
 use larder_gateway::{
     Gateway, GatewayConfig, config,
@@ -55,31 +56,44 @@ struct Case {
     status_line: &'static str,
     verdict: &'static str,
     ending: &'static str,
-    /// Whether it goes by a configuration with many routes.
-    is_routed: bool,
+    by: By,
 }
 
-const CASES: [Case; 7] = [
-    Case {
-        name: "hit",
-        path: "/page/",
-        is_each_new: false,
-        fields: "",
-        status_line: "HTTP/1.1 200 OK\r\n",
-        verdict: "Larder;hit;",
-        ending: END_OF_PAGE,
-        is_routed: false,
-    },
+/// What a gateway goes by.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    /// The rules of its cache, and no routes.
+    Nothing,
+    /// A hundred routes.
+    Routes,
+    /// Those, by which queries are filtered and sorted, and cookies do not matter.
+    Recipes,
+    /// Those, and there is a tier below memory.
+    Everything,
+}
+
+const CASES: [Case; 10] = [
+    Case { name: "hit", ..PAGE },
+    // The same bytes, of which a route is to be found: what matching costs.
+    Case { name: "hit-matched", by: By::Routes, ..PAGE },
+    // With all that a plain hit may have to pass on its way.
+    Case { name: "hit-everything", by: By::Everything, ..PAGE },
     // The same bytes with a configuration and without: so what the configuration costs is told apart from what it costs to
     // read a longer request.
-    Case { name: "hit-unrouted", is_routed: false, ..SHOP },
-    Case { name: "hit-routed", is_routed: true, ..SHOP },
+    Case { name: "hit-unrouted", by: By::Nothing, ..SHOP },
+    Case { name: "hit-routed", by: By::Recipes, ..SHOP },
     // Each request has another number in a parameter that does not matter, as the links of advertisements have: nothing
     // that was written for one target is of use for the next.
     Case {
         name: "hit-tracked",
-        is_routed: true,
+        by: By::Recipes,
         is_each_new: true,
+        path: "/shop/99/items?utm_source=guard&size=2&colour=3&page=1&gclid=",
+        ..SHOP
+    },
+    // As many bytes without a configuration. Its number stays the same: without a recipe another would be another page.
+    Case {
+        name: "hit-tracked-unrouted",
         path: "/shop/99/items?utm_source=guard&size=2&colour=3&page=1&gclid=",
         ..SHOP
     },
@@ -91,7 +105,7 @@ const CASES: [Case; 7] = [
         status_line: "HTTP/1.1 304 Not Modified\r\n",
         verdict: "Larder;hit;",
         ending: "\r\n\r\n",
-        is_routed: false,
+        by: By::Nothing,
     },
     Case {
         name: "miss",
@@ -101,7 +115,7 @@ const CASES: [Case; 7] = [
         status_line: "HTTP/1.1 200 OK\r\n",
         verdict: "Larder;fwd=uri-miss;fwd-status=200;stored;",
         ending: END_OF_PAGE,
-        is_routed: false,
+        by: By::Nothing,
     },
     Case {
         name: "pass",
@@ -111,9 +125,21 @@ const CASES: [Case; 7] = [
         status_line: "HTTP/1.1 200 OK\r\n",
         verdict: "Larder;fwd=uri-miss;fwd-status=200;detail=no-store",
         ending: END_OF_PAGE,
-        is_routed: false,
+        by: By::Nothing,
     },
 ];
+
+/// A short request, as most are.
+const PAGE: Case = Case {
+    name: "",
+    path: "/page/",
+    is_each_new: false,
+    fields: "",
+    status_line: "HTTP/1.1 200 OK\r\n",
+    verdict: "Larder;hit;",
+    ending: END_OF_PAGE,
+    by: By::Nothing,
+};
 
 /// A request that gives a configuration all to do that it can have: to find the last but one of a hundred routes, to filter
 /// and sort a query, to ignore cookies. Its answer is public, so that it is a hit without any of that as well.
@@ -125,7 +151,7 @@ const SHOP: Case = Case {
     status_line: "HTTP/1.1 200 OK\r\n",
     verdict: "Larder;hit;",
     ending: END_OF_PAGE,
-    is_routed: false,
+    by: By::Nothing,
 };
 
 const PAGE_BYTES: usize = 2304;
@@ -151,18 +177,25 @@ fn main() {
 fn serve(case: Case, count: usize) {
     let origin = Origin::start();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let case_is_routed = case.is_routed;
+    let by = case.by;
     let mut reader = Reader::new(case, count);
     let ended = runtime.block_on(async {
-        let store = Cache::<Variants>::builder().max_bytes(64 << 20).build();
-        let cache = HttpCache::new(store, Policy::guarded());
+        let store = Cache::<Variants>::builder().max_bytes(64 << 20);
+        let store = match by {
+            By::Everything => store.lower_http(InProcess::new(Clock::system())),
+            _ => store,
+        };
+        let cache = HttpCache::new(store.build(), Policy::guarded());
         let upstream = format!("http://{}", origin.address).parse().unwrap();
         let upstream = Upstream::new(upstream, UpstreamConfig::default());
-        let gateway = match case_is_routed {
-            true => {
-                Gateway::with_ways(&cache, vec![upstream.into()], ways(), GatewayConfig::default())
-            }
-            false => Gateway::new(&cache, upstream, GatewayConfig::default()),
+        let gateway = match by {
+            By::Nothing => Gateway::new(&cache, upstream, GatewayConfig::default()),
+            _ => Gateway::with_ways(
+                &cache,
+                vec![upstream.into()],
+                ways(by),
+                GatewayConfig::default(),
+            ),
         };
         // A reader on this machine would be told the keys as well.
         let peer = ([192, 0, 2, 1], 4711).into();
@@ -174,18 +207,25 @@ fn serve(case: Case, count: usize) {
     reader.check();
 }
 
-/// A hundred routes, of which the last but one is that of the requests: with a recipe of a sorted and filtered query, and
-/// cookies that do not matter.
-fn ways() -> Ways {
+/// A hundred routes. The last but one is that of a shop's requests, or of a page's.
+fn ways(by: By) -> Ways {
+    let shop_or_page = |number| match (by, number) {
+        (By::Recipes, _) | (_, ..=98 | 100..) => format!("/shop/{number}/{{item}}"),
+        (_, 99) => "/page/{item}".to_owned(),
+    };
     let route = |number: usize| {
         let host = if number.is_multiple_of(2) { "host = \"other.test\"\n" } else { "" };
-        format!("[[route]]\n{host}path = \"/shop/{number}/{{item}}\"\nttl = \"{number}s\"\n")
+        let path = shop_or_page(number);
+        format!("[[route]]\n{host}path = \"{path}\"\nttl = \"{number}s\"\n")
     };
     let routes: String = (1..=100).map(route).collect();
-    let text = format!(
-        "[upstream.origin]\nurl = 1\n[defaults]\nquery_deny = [\"tracking\"]\nquery_sort = true\n\
-         ignore_cookies = [\"analytics\"]\n{routes}"
-    );
+    let recipes = match by {
+        By::Nothing | By::Routes => "",
+        By::Recipes | By::Everything => {
+            "query_deny = [\"tracking\"]\nquery_sort = true\nignore_cookies = [\"analytics\"]\n"
+        }
+    };
+    let text = format!("[upstream.origin]\nurl = 1\n[defaults]\n{recipes}{routes}");
     let (config, places) = config::read("guard.toml".as_ref(), &text).unwrap();
     config::Settings::of(&config, &places, config::Secrets::default()).unwrap().ways
 }
