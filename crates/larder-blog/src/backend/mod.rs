@@ -35,7 +35,7 @@ use crate::{
         endpoint::Endpoint,
         posts_client::{PostsClient, PostsError},
         reply::{Reply, ReplyCodec},
-        respond::Delivery,
+        respond::{Delivery, tell_caches_outside},
         rules::{Rules, Switches},
         settings::BackendSettings,
         stage::Props,
@@ -164,8 +164,9 @@ impl Backend {
     /// One request, start to end: the cache if it may, else the posts service.
     async fn deliver(self: Arc<Self>, endpoint: Endpoint, request: &HeaderMap) -> Response {
         let began = Instant::now();
-        let key = endpoint.path();
-        let delivery = if self.rules.is_enabled() {
+        let (key, tags) = (endpoint.path(), endpoint.tags());
+        let is_enabled = self.rules.is_enabled();
+        let delivery = if is_enabled {
             let backend = Arc::clone(&self);
             let answer = self.cache.answer(&key, async move || {
                 // Told when it begins: the two seconds that follow are the posts service's. After a
@@ -185,7 +186,10 @@ impl Backend {
         };
         self.tally.count(delivery.verdict());
         delivery.log(&key, began.elapsed());
-        delivery.respond(&key, request, began.elapsed())
+        let mut response = delivery.respond(&key, request, began.elapsed());
+        let outside = (!is_enabled).then(|| self.rules.lifetime().ttl());
+        tell_caches_outside(&mut response, &tags, outside);
+        response
     }
 
     /// Asks the posts service, and decides how long its answer is worth keeping. A posts service that
