@@ -237,6 +237,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         if let Some(entry) = &mut entry {
             entry.answered(parts.status, &parts.headers);
         }
+        self.note_what_none_keeps(&parts.headers);
         let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), facts);
         let sent = self.send(body, promise.ending, &mut upload, entry.as_deref_mut()).await;
         if let (Some(entry), Sent::Whole | Sent::WholeButNoMore) = (&mut entry, sent) {
