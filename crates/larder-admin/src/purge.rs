@@ -533,7 +533,7 @@ impl Targets {
         let (id, within) = (Arc::clone(&asked.id), how.within);
         let mut purged = self.purge(console, How { wait, asked: Some(asked), ..how }).await?;
         trail.told(&id, &purged.told);
-        trail.kept().await;
+        trail.kept(&id).await;
         purged.story = match is_for_cdns {
             true => {
                 let within = within.unwrap_or(CDN_WAIT).saturating_sub(began.elapsed());

@@ -4,7 +4,7 @@
 //! whether or not the trail remembers it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
@@ -56,8 +56,12 @@ struct Inside {
 
 /// Keeps what the CDNs have still to be told.
 pub trait Keeper: Send + Sync {
-    /// Until what was purged before is on disk, or cannot be, or that has taken too long.
-    fn kept(&self) -> BoxFuture<'_, ()>;
+    /// Until what was purged before is on disk, where it is to be.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be, or that has taken too long: why, for whom it concerns.
+    fn kept(&self) -> BoxFuture<'_, Result<(), Arc<str>>>;
 }
 
 /// A CDN, as receipts name it.
@@ -87,6 +91,8 @@ struct Record {
     at: SystemTime,
     shared: Option<Arc<TierReceipt>>,
     cdns: Vec<AtCdn>,
+    /// Why it does not outlive the process, where it was to.
+    not_kept: Option<Arc<str>>,
     /// Which of all changes was the last of this.
     changed: u64,
 }
@@ -169,6 +175,9 @@ pub struct Story {
     at: String,
     by: String,
     tiers: Tiers,
+    /// Why what CDNs have still to be told is not on disk, where it was to be: it is lost with the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_on_disk: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -246,10 +255,16 @@ impl Trail {
         _ = self.0.keeper.set(keeper);
     }
 
-    /// Until what was purged before is on disk, where it is kept.
-    pub async fn kept(&self) {
-        if let Some(keeper) = self.0.keeper.get() {
-            keeper.kept().await;
+    /// Until what was asked for under this name is on disk, where it is to be. Where it is not, its story says so.
+    pub async fn kept(&self, id: &str) {
+        let Some(keeper) = self.0.keeper.get() else { return };
+        let Err(why) = keeper.kept().await else { return };
+        let mut records = self.lock();
+        let numbers: Vec<u64> = records.by_id.get(id).into_iter().flatten().copied().collect();
+        for number in numbers {
+            if let Some(record) = records.all.get_mut(&number) {
+                record.not_kept = Some(Arc::clone(&why));
+            }
         }
     }
 
@@ -287,10 +302,20 @@ impl Trail {
         };
         let cdn = AtCdn { now, calls: Vec::new(), left_out: 0 };
         let cdns = vec![cdn; self.0.cdns.len()];
+        // Under the lock, here and below: whoever looks sees all that has a lower number.
         let changed = self.next_change();
         let (mode, at) = (purge.mode, purge.at);
-        let record =
-            Record { id: Arc::clone(&id), by, what, mode, at, shared: None, cdns, changed };
+        let record = Record {
+            id: Arc::clone(&id),
+            by,
+            what,
+            mode,
+            at,
+            shared: None,
+            cdns,
+            not_kept: None,
+            changed,
+        };
         records.bytes += record.bytes();
         records.all.insert(number, record);
         records.by_id.entry(id).or_default().push_back(number);
@@ -300,13 +325,13 @@ impl Trail {
 
     /// How far the shared tier is with these.
     pub fn shared(&self, numbers: &[u64], receipt: &Arc<TierReceipt>) {
-        let changed = self.next_change();
         let mut records = self.lock();
         for number in numbers {
             if let Some(record) = records.all.get_mut(number) {
                 // What holds, holds, whoever asked less of it later.
                 if !record.is_shared() {
-                    (record.shared, record.changed) = (Some(Arc::clone(receipt)), changed);
+                    record.shared = Some(Arc::clone(receipt));
+                    record.changed = self.next_change();
                 }
             }
         }
@@ -331,7 +356,6 @@ impl Trail {
 
     /// How far the CDN at this place is with the purges from one number to another: all that is not over there.
     pub fn cdn(&self, place: usize, from: u64, to: u64, state: &CdnState) {
-        let changed = self.next_change();
         let mut records = self.lock();
         let (mut bytes, mut freed) = (0, 0);
         for record in records.all.range_mut(from..=to).map(|(_, record)| record) {
@@ -342,7 +366,7 @@ impl Trail {
             freed += known.bytes();
             known.note(state);
             bytes += known.bytes();
-            record.changed = changed;
+            record.changed = self.next_change();
         }
         records.bytes = (records.bytes + bytes).saturating_sub(freed);
         records.shrink();
@@ -361,18 +385,20 @@ impl Trail {
     pub fn stories(&self, since: Option<SystemTime>) -> (Vec<Story>, bool) {
         let records = self.lock();
         let mut ids: Vec<&Arc<str>> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         let mut is_more = false;
         for record in records.all.values().rev() {
             if since.is_some_and(|since| record.at < since) {
                 break;
             }
-            if ids.last().is_some_and(|last| **last == record.id) || ids.contains(&&record.id) {
+            if seen.contains(&*record.id) {
                 continue;
             }
             if ids.len() == STORIES {
                 is_more = true;
                 break;
             }
+            seen.insert(&record.id);
             ids.push(&record.id);
         }
         let stories = ids.into_iter().rev().filter_map(|id| records.by_id.get(id));
@@ -380,19 +406,31 @@ impl Trail {
         (stories.filter_map(tell).collect(), is_more)
     }
 
-    /// What has changed since so many changes, and how many there are now. Of much, the newest.
+    /// What has changed since so many changes, and up to which change that is: what changed first comes first, and of much the rest
+    /// comes when it is asked for again.
     pub fn changed_since(&self, changes: u64, most: usize) -> (Vec<Story>, u64) {
         let records = self.lock();
-        let now = *self.0.changes.borrow();
+        let mut told = *self.0.changes.borrow();
+        let changed = records.all.values().filter(|record| record.changed > changes);
+        let mut changed: Vec<&Record> = changed.collect();
+        changed.sort_unstable_by_key(|record| record.changed);
         let mut ids: Vec<&Arc<str>> = Vec::new();
-        for record in records.all.values().rev().filter(|record| record.changed > changes) {
-            if ids.len() < most && !ids.contains(&&record.id) {
+        let mut seen: HashSet<&str> = HashSet::new();
+        let mut last = changes;
+        for record in changed {
+            if !seen.contains(&*record.id) {
+                if ids.len() == most {
+                    told = last;
+                    break;
+                }
+                seen.insert(&record.id);
                 ids.push(&record.id);
             }
+            last = record.changed;
         }
         let stories = ids.into_iter().filter_map(|id| records.by_id.get(id));
         let tell = |numbers| self.tell(&records, numbers, CALLS_OF_MANY);
-        (stories.filter_map(tell).collect(), now)
+        (stories.filter_map(tell).collect(), told)
     }
 
     /// Waits until `tier`, and all inside it, is done with what was asked for under this name, for so long at most.
@@ -449,6 +487,10 @@ impl Trail {
             at: humantime::format_rfc3339_millis(first.at).to_string(),
             by: first.by.to_string(),
             tiers: Tiers { memory, shared, cdn },
+            not_on_disk: all
+                .iter()
+                .find_map(|record| record.not_kept.as_deref())
+                .map(str::to_owned),
         })
     }
 
@@ -729,6 +771,63 @@ mod tests {
         assert_eq!(cdn["calls"].as_array().unwrap().len(), CALLS_OF_MANY);
         assert_eq!(cdn["calls_left_out"], 5 + CALLS_OF_ONE - CALLS_OF_MANY);
         assert_eq!(cdn["calls"][CALLS_OF_MANY - 1]["batch"], format!("y-{}", CALLS_OF_ONE + 4));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_on_disk_is_said_in_its_receipt() {
+        struct Full;
+        impl Keeper for Full {
+            fn kept(&self) -> BoxFuture<'_, Result<(), Arc<str>>> {
+                Box::pin(async { Err("no space left".into()) })
+            }
+        }
+        let (cache, trail) = trail();
+        let asked = Trail::ask("somebody");
+        cache.purge(Purge::tag("a").asked(asked.clone())).await.unwrap();
+        trail.kept(&asked.id).await;
+        assert!(told(&trail.story(&asked.id).unwrap()).get("not_on_disk").is_none());
+        trail.kept_by(Arc::new(Full));
+        trail.kept(&asked.id).await;
+        assert_eq!(told(&trail.story(&asked.id).unwrap())["not_on_disk"], "no space left");
+    }
+
+    #[test]
+    fn of_many_changes_each_is_told_whatever_comes_between() {
+        let (cache, trail) = trail();
+        let count = 120;
+        (0..count).for_each(|number| cache.purge_tag(&format!("{number}")));
+        let (mut seen, mut told_of) = (0, HashSet::new());
+        for round in 0..4 {
+            let (stories, last) = trail.changed_since(seen, 50);
+            assert_eq!(stories.len(), [50, 50, 20, 0][round]);
+            told_of.extend(stories.into_iter().map(|story| story.id));
+            seen = last;
+        }
+        assert_eq!(told_of.len(), count);
+        // All of them at once, while somebody listens.
+        let changing = std::thread::scope(|scope| {
+            let changes = scope.spawn(|| {
+                for number in 1..=count as u64 {
+                    trail.cdn(0, number, number, &state(CdnStage::Sent));
+                    trail.cdn(0, number, number, &state(CdnStage::Confirmed));
+                }
+            });
+            let mut last_states = HashMap::new();
+            loop {
+                let is_over = changes.is_finished();
+                let (stories, last) = trail.changed_since(seen, 7);
+                for story in &stories {
+                    let state = told(story)["tiers"]["cdn"][0]["state"].to_string();
+                    last_states.insert(story.id.clone(), state);
+                }
+                seen = last;
+                if is_over && stories.is_empty() {
+                    return last_states;
+                }
+            }
+        });
+        assert_eq!(changing.len(), count);
+        assert!(changing.values().all(|state| state == "\"confirmed\""), "{changing:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use larder_admin::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, ListenerRules, Tls,
+    cdn::Cdns,
     config::{self, AdminAccess, Config, Listener, Mistakes, Named, Places, ReloadWord},
     origins::Origins,
 };
@@ -50,6 +51,7 @@ pub(crate) struct Reloader {
     /// What it was started with: what changes only with a restart is compared with that.
     pub(crate) running: Config,
     pub(crate) gateway: Gateway,
+    pub(crate) cdns: Cdns,
     pub(crate) admin: RunningAdmin,
     /// Those of now, in the gateway's order.
     pub(crate) upstreams: Vec<Named>,
@@ -167,6 +169,10 @@ impl Reloader {
         self.admin.follow(&settings.admin_access);
         let listeners = self.follow(&settings.listeners);
         let gateway = GatewayConfig { listeners, ..settings.gateway };
+        // Before an answer tells a tag so that nobody purges it by.
+        if settings.outbox.tells_tags {
+            self.cdns.tells_tags();
+        }
         self.gateway.reload(upstreams, settings.ways, gateway);
         self.reloads.applied();
         tracing::info!("the settings are those of {} as it is now", file.display());

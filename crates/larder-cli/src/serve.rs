@@ -204,6 +204,7 @@ impl Configured {
             has_shared_tier,
             tier.as_ref().map(|tier| tier.worklist("cdn")),
         );
+        let overlap = predecessor.as_ref().map(|_| cdns.overlap());
         let supervisor = Supervisor::of_environment(&format!(
             "serves at {}",
             listeners
@@ -370,6 +371,7 @@ impl Configured {
             files_of: FilesOf::new(&configuration, &places),
             running: configuration,
             gateway: gateway.clone(),
+            cdns: cdns.clone(),
             admin: RunningAdmin { address: settings.admin, tokens, tls: admin_tls },
             upstreams: settings.upstreams,
             listeners: settings.listeners,
@@ -392,6 +394,10 @@ impl Configured {
                 let talk = predecessor.ready().await;
                 tracing::info!("process {} has taken over", std::process::id());
                 let telling = tell_each_other(talk, events, cache.clone(), has_shared_tier);
+                let telling = async move {
+                    telling.await;
+                    drop(overlap);
+                };
                 Some(AbortOnDropHandle::new(tokio::spawn(telling)))
             }
             None => None,

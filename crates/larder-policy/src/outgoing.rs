@@ -43,6 +43,19 @@ impl ControlField {
 /// Of an answer to be kept outside.
 const STALE: HeaderValue = HeaderValue::from_static("max-age=0");
 
+/// Other fields that say to some caches how long they may keep an answer, and that these obey before `Cache-Control`. Where a
+/// rule says it, what the origin wrote in them goes.
+const CONTROL_OF_OTHERS: [&str; 6] = [
+    "larder-cache-control",
+    "x-accel-expires",
+    "akamai-cache-control",
+    "netlify-cdn-cache-control",
+    "vercel-cdn-cache-control",
+    "x-litespeed-cache-control",
+];
+/// nginx's own, which is no list of directives: seconds, or `@` and an instant. It looks at no `Age`.
+const X_ACCEL_EXPIRES: &str = "x-accel-expires";
+
 /// Fields in which origins name tags: whom they are not meant for does not get them.
 const TAGS_OF_ORIGINS: [&str; 3] = ["x-cache-tags", "x-magento-tags", "cache-tags"];
 
@@ -177,32 +190,53 @@ impl Outgoing {
     fn hidden_control(&self) -> Vec<HeaderName> {
         match self.control.is_empty() {
             true => Vec::new(),
-            false => ControlField::ALL.map(ControlField::name).to_vec(),
+            false => {
+                let others = CONTROL_OF_OTHERS.map(HeaderName::from_static);
+                ControlField::ALL.map(ControlField::name).into_iter().chain(others).collect()
+            }
         }
     }
 }
 
 /// Says of an answer that nobody may take it for fresh, whatever it said before: not in a field for all caches, nor in one
-/// for some. Whether it may be kept at all stays as it was.
+/// for some (RFC 9213 §2.1 has them end alike). Whether it may be kept at all stays as it was.
 pub fn tell_stale(headers: &mut HeaderMap) {
-    for name in ControlField::ALL.map(ControlField::name) {
-        if headers.contains_key(&name) {
-            headers.insert(name, STALE);
-        }
+    let is_control = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.ends_with("-cache-control") || matches!(name, "surrogate-control" | "edge-control")
+    };
+    let control: Vec<HeaderName> = headers.keys().filter(is_control).cloned().collect();
+    for name in control.into_iter().chain([header::CACHE_CONTROL]) {
+        let value = without_times(headers, &name);
+        headers.insert(name, value);
+    }
+    if headers.contains_key(X_ACCEL_EXPIRES) {
+        headers.insert(X_ACCEL_EXPIRES, HeaderValue::from_static("0"));
     }
     headers.remove(header::EXPIRES);
+}
+
+/// What a field says, with no time but none.
+fn without_times(headers: &HeaderMap, name: &HeaderName) -> HeaderValue {
     let is_about_time = |member: &&[u8]| {
-        const TIMES: [&[u8]; 5] =
-            [b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error", b"immutable"];
+        // The last two are Akamai's.
+        const TIMES: [&[u8]; 7] = [
+            b"max-age",
+            b"s-maxage",
+            b"stale-while-revalidate",
+            b"stale-if-error",
+            b"immutable",
+            b"cache-maxage",
+            b"downstream-ttl",
+        ];
         let name = member.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
         TIMES.iter().any(|time| name.eq_ignore_ascii_case(time))
     };
-    let members = list::members(&*headers, header::CACHE_CONTROL.as_str());
+    let members = list::members(headers, name.as_str());
     let mut said: Vec<Vec<u8>> =
         members.filter(|member| !is_about_time(member)).map(<[u8]>::to_vec).collect();
     said.push(b"max-age=0".to_vec());
-    let value = HeaderValue::try_from(said.join(&b", "[..])).unwrap_or(STALE);
-    headers.insert(header::CACHE_CONTROL, value);
+    HeaderValue::try_from(said.join(&b", "[..])).unwrap_or(STALE)
 }
 
 /// Directives by name, each with its seconds where it has some.
@@ -263,13 +297,16 @@ mod tests {
         said.unwrap().tags(vec![TagField::SurrogateKey, TagField::CdnTag])
     }
 
-    const SENT: [(&str, &str); 6] = [
+    const SENT: [(&str, &str); 9] = [
         ("cache-control", "public, max-age=60, S-MaxAge=70"),
         ("cdn-cache-control", "max-age=9"),
         ("surrogate-control", "max-age=8"),
         ("expires", "Sun, 06 Nov 2094 08:49:37 GMT"),
         ("surrogate-key", "Post:1 b"),
         ("x-magento-tags", "c"),
+        ("x-accel-expires", "600"),
+        ("larder-cache-control", "max-age=600"),
+        ("vercel-cdn-cache-control", "max-age=600"),
     ];
 
     #[test]
@@ -315,6 +352,30 @@ mod tests {
             ("surrogate-control", "max-age=0"),
         ]);
         assert_eq!(headers, expected, "also where no rule says anything");
+        // In each field that some cache obeys before others; and what may not be kept still may not.
+        for (name, before, after) in [
+            ("larder-cache-control", "max-age=600, private", "private, max-age=0"),
+            ("x-accel-expires", "600", "0"),
+            ("x-accel-expires", "@1800000000", "0"),
+            (
+                "netlify-cdn-cache-control",
+                "public, durable, max-age=9",
+                "public, durable, max-age=0",
+            ),
+            ("akamai-cache-control", "no-store", "no-store, max-age=0"),
+            ("x-litespeed-cache-control", "s-maxage=9", "max-age=0"),
+            ("any-cache-control", "stale-if-error=9", "max-age=0"),
+            ("edge-control", "cache-maxage=9m, downstream-ttl=9m", "max-age=0"),
+            (
+                "surrogate-control",
+                "max-age=9+600, content=\"ESI/1.0\"",
+                "content=\"ESI/1.0\", max-age=0",
+            ),
+        ] {
+            let mut headers = map(&[(name, before)]);
+            tell_stale(&mut headers);
+            assert_eq!(headers, map(&[(name, after), ("cache-control", "max-age=0")]), "{before}");
+        }
         let mut silent = HeaderMap::new();
         tell_stale(&mut silent);
         assert_eq!(silent, map(&[("cache-control", "max-age=0")]));

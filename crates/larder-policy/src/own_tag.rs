@@ -4,8 +4,11 @@
 //! taken out of what a request asks the origin under a condition, and nothing stored is validated by it.
 
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE},
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{
+        ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+        LAST_MODIFIED, RANGE,
+    },
 };
 
 use crate::{
@@ -65,33 +68,53 @@ impl StoredHead {
 /// Takes the cache's own tags out of what a request asks the origin: it would compare them with nothing.
 ///
 /// A range that is wanted of such a version is not asked for: the origin cannot tell whether it still has that version, and
-/// would send all of it. `If-Match` stays: without it a change would be made whatever has come before it, and with it the
-/// origin refuses it.
+/// would send all of it. Whoever asks for a change of such versions alone is not asked for at all
+/// ([`names_own_versions_alone`]).
 pub fn hide_own_tags(policy: &Policy, headers: &mut HeaderMap) {
     if !policy.own_tags {
         return;
     }
-    if let Some(TagList::Listed(listed)) = TagList::of(&*headers, IF_NONE_MATCH.as_str())
-        && listed.iter().any(is_own)
-    {
-        let mut left = Vec::new();
-        for tag in listed.iter().filter(|tag| !is_own(tag)) {
-            if !left.is_empty() {
-                left.extend_from_slice(b", ");
-            }
-            tag.write_to(&mut left);
-        }
-        headers.remove(IF_NONE_MATCH);
-        match HeaderValue::from_bytes(&left) {
-            Ok(value) if !left.is_empty() => drop(headers.insert(IF_NONE_MATCH, value)),
-            // It would be judged instead of the tags, which are the more accurate (RFC 9110 §13.1.3).
-            _ => drop(headers.remove(IF_MODIFIED_SINCE)),
-        }
-    }
+    // Without the tags the dates would be judged instead, which are less accurate (RFC 9110 §13.1.3, §13.1.4).
+    without_own(headers, IF_NONE_MATCH, IF_MODIFIED_SINCE);
+    without_own(headers, IF_MATCH, IF_UNMODIFIED_SINCE);
     let of_range = list::single(&*headers, IF_RANGE.as_str()).and_then(EntityTag::parse);
     if of_range.is_some_and(|tag| is_own(&tag)) {
         headers.remove(IF_RANGE);
         headers.remove(RANGE);
+    }
+}
+
+/// Whether a request is to be done only to a version (`If-Match`) that nobody but the cache knows by its tag. No origin could
+/// compare it, and one that does not look at the condition would overwrite what has come between.
+pub fn names_own_versions_alone(policy: &Policy, headers: &HeaderMap) -> bool {
+    if !policy.own_tags {
+        return false;
+    }
+    match TagList::of(headers, IF_MATCH.as_str()) {
+        Some(TagList::Listed(listed)) => {
+            listed.iter().next().is_some() && listed.iter().all(|tag| is_own(&tag))
+        }
+        _ => false,
+    }
+}
+
+/// A list of tags without those of the cache, and without this date where no other is left.
+fn without_own(headers: &mut HeaderMap, name: HeaderName, date: HeaderName) {
+    let Some(TagList::Listed(listed)) = TagList::of(&*headers, name.as_str()) else { return };
+    if !listed.iter().any(|tag| is_own(&tag)) {
+        return;
+    }
+    let mut left = Vec::new();
+    for tag in listed.iter().filter(|tag| !is_own(tag)) {
+        if !left.is_empty() {
+            left.extend_from_slice(b", ");
+        }
+        tag.write_to(&mut left);
+    }
+    headers.remove(&name);
+    match HeaderValue::from_bytes(&left) {
+        Ok(value) if !left.is_empty() => drop(headers.insert(name, value)),
+        _ => drop(headers.remove(date)),
     }
 }
 
@@ -141,8 +164,30 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(IF_RANGE, own.parse().unwrap());
         headers.insert(RANGE, HeaderValue::from_static("bytes=3-"));
-        headers.insert(http::header::IF_MATCH, own.parse().unwrap());
         hide_own_tags(&policy, &mut headers);
-        assert_eq!(headers.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["if-match"]);
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+
+    #[test]
+    fn what_is_to_be_done_to_a_version_of_ours_alone_is_no_origin_s_to_judge() {
+        let own = format!("\"larder-{}\"", "0a".repeat(16));
+        let policy = Policy::guarded().own_tags(true);
+        for (sent, is_ours_alone, left) in [
+            (own.clone(), true, None),
+            (format!("{own}, {own}"), true, None),
+            (format!("{own}, \"a\""), false, Some("\"a\"")),
+            ("\"a\"".to_owned(), false, Some("\"a\"")),
+            ("*".to_owned(), false, Some("*")),
+            (String::new(), false, Some("")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_MATCH, sent.parse().unwrap());
+            assert_eq!(names_own_versions_alone(&policy, &headers), is_ours_alone, "{sent}");
+            assert!(!names_own_versions_alone(&Policy::guarded(), &headers), "{sent}");
+            hide_own_tags(&policy, &mut headers);
+            let there = headers.get(IF_MATCH).map(|value| value.to_str().unwrap());
+            assert_eq!(there, left, "{sent}");
+        }
+        assert!(!names_own_versions_alone(&policy, &HeaderMap::new()));
     }
 }

@@ -46,7 +46,7 @@ use crate::{
         past::{Past, new_id},
         posts_client::{LastCall, PostsClient, PostsError},
         reply::{Reply, ReplyCodec},
-        respond::Delivery,
+        respond::{Delivery, tell_caches_outside},
         rules::{Rules, Switches},
         settings::BackendSettings,
         stage::Props,
@@ -194,8 +194,9 @@ impl Backend {
     /// One request, start to end: the cache if it may, else the posts service.
     async fn deliver(self: Arc<Self>, endpoint: Endpoint, request: &HeaderMap) -> Response {
         let began = Instant::now();
-        let key = endpoint.path();
-        let delivery = if self.rules.is_enabled() {
+        let (key, tags) = (endpoint.path(), endpoint.tags());
+        let is_enabled = self.rules.is_enabled();
+        let delivery = if is_enabled {
             let (backend, endpoint) = (Arc::clone(&self), endpoint.clone());
             let answer = self.cache.answer(&key, async move || {
                 // Told when it begins: the two seconds that follow are the posts service's. After a
@@ -219,6 +220,8 @@ impl Backend {
         delivery.log(&key, took);
         let told = delivery.told();
         let mut response = delivery.respond(&key, request, took);
+        let outside = (!is_enabled).then(|| self.rules.lifetime().ttl());
+        tell_caches_outside(&mut response, &tags, outside);
         if finished.verdict != Verdict::Hit {
             let id = new_id();
             let field = HeaderValue::from_str(&id).expect("hexadecimal digits");

@@ -23,6 +23,8 @@ use crate::{
 };
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// What came of one request.
@@ -277,6 +279,23 @@ fn passed_on(reply: &Reply, request: &HeaderMap) -> Response {
         response.headers_mut().insert(header::CACHE_CONTROL, ask);
     }
     response
+}
+
+/// Tells caches before the backend what they purge an answer by; and where the backend keeps none itself, for how long they may:
+/// a purge at them is then one everywhere. Browsers ask each time all the same.
+pub(crate) fn tell_caches_outside(
+    response: &mut Response,
+    tags: &[String],
+    lifetime: Option<Duration>,
+) {
+    let status = response.status();
+    let headers = response.headers_mut();
+    headers.insert(SURROGATE_KEY, value(tags.join(" ")));
+    if let Some(lifetime) = lifetime
+        && matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED)
+    {
+        headers.insert(CDN_CACHE_CONTROL, value(format!("max-age={}", lifetime.as_secs())));
+    }
 }
 
 fn has_it(request: &HeaderMap, etag: &HeaderValue) -> bool {

@@ -327,3 +327,14 @@ async fn the_log_tells_of_each_change() {
     switch(&blog, "stale_while_revalidate", true).await;
     blog.logs(" INFO Stale while revalidate ON").await;
 }
+
+#[tokio::test]
+async fn caches_outside_are_told_the_tags_and_where_the_backend_keeps_nothing_for_how_long() {
+    for (enabled, lifetime) in [(true, None), (false, Some("max-age=300"))] {
+        let (blog, _posts) = counted(Setup::run().set("CACHE_ENABLED", enabled)).await;
+        let answer = get(&blog.backend("/api/posts/1")).await;
+        assert_eq!(answer.field("surrogate-key"), Some("posts post:1"), "{answer:?}");
+        assert_eq!(answer.field("cdn-cache-control"), lifetime, "{answer:?}");
+        assert_eq!(answer.field("cache-control"), Some("no-cache"), "browsers ask: {answer:?}");
+    }
+}

@@ -1,16 +1,21 @@
 //! Failing: CDNs that refuse, that are silent, and that want to be left alone; and what receipts say meanwhile.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
 
 use crate::{
+    api::api,
     crash::Told,
     site::{Site, state},
     support::{
+        eventually,
         larder::run,
         origin::{Origin, ok},
     },
@@ -29,12 +34,84 @@ async fn pages() -> Origin {
 #[tokio::test]
 async fn a_cdn_that_refuses_is_in_the_receipt_with_its_reason() {
     let (origin, refusing) =
-        (pages().await, Origin::saying("HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n").await);
+        (pages().await, Origin::saying("HTTP/1.1 405 No\r\ncontent-length: 0\r\n\r\n").await);
     let site = Site::before(origin.address, &larder_at(&refusing)).await;
     let story = site.purge(json!({ "tags": ["a"] }), Duration::from_secs(30)).await;
     let cdn = &story["tiers"]["cdn"][0];
-    assert_eq!((&cdn["state"], &cdn["reason"]), (&json!("failed"), &json!("401")), "{story}");
+    assert_eq!((&cdn["state"], &cdn["reason"]), (&json!("failed"), &json!("405")), "{story}");
     assert_eq!(site.larder.metric("larder_cdn_purges_failed_total{cdn=\"larder\"}").await, 1.0);
+}
+
+/// A key that was exchanged, or a token that is renewed late, is not the purge's fault.
+#[tokio::test]
+async fn a_cdn_that_does_not_take_the_credentials_is_told_when_it_does() {
+    let origin = pages().await;
+    let is_renewed = Arc::new(AtomicBool::new(false));
+    let renewed = Arc::clone(&is_renewed);
+    let cdn = api(move |_, _| {
+        Some(match renewed.load(SeqCst) {
+            true => ok("content-type: application/json\r\n", "{}"),
+            false => b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        })
+    })
+    .await;
+    let site = Site::before(origin.address, &larder_at(&cdn)).await;
+    let story = site.purge(json!({ "tags": ["a"] }), Duration::from_secs(1)).await;
+    assert_eq!((state(&story), &story["tiers"]["cdn"][0]["reason"]), ("sent", &json!("403")));
+    site.larder.told("does not take its credentials").await;
+    is_renewed.store(true, SeqCst);
+    let id = story["id"].as_str().unwrap();
+    eventually("it to be confirmed", async || {
+        (state(&site.story(id).await) == "confirmed").then_some(())
+    })
+    .await;
+}
+
+/// What no cache can keep brings no old copy anywhere.
+#[tokio::test]
+async fn an_event_stream_that_never_ends_keeps_no_purge_waiting() {
+    let origin = Origin::playing(|mut visit| async move {
+        while visit.request().await.is_some() {
+            let head = "HTTP/1.1 200 OK\r\ncache-control: no-store\r\ncontent-type: text/event-stream\r\n\r\n";
+            visit.send(format!("{head}data: 1\n\n")).await;
+            std::future::pending::<()>().await;
+        }
+    })
+    .await;
+    let told = Told::default();
+    told.is_up.store(true, SeqCst);
+    let cdn = told.serve().await;
+    let site = Site::before(origin.address, &larder_at(&cdn)).await;
+    let mut reader = site.larder.connect().await;
+    reader.send("GET /events HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    reader.until("data: 1").await;
+    let story = site.purge(json!({ "tags": ["a"] }), Duration::from_secs(10)).await;
+    assert_eq!(state(&story), "confirmed", "{story}");
+    assert_eq!(told.calls.load(SeqCst), 1, "no answer was waited for: {story}");
+    assert_eq!(site.larder.metric("larder_cdn_old_answers_overrun_total").await, 0.0);
+}
+
+/// Where an edge may be filled from within for a while.
+#[tokio::test]
+async fn after_its_propagation_time_a_cdn_is_told_once_more() {
+    let origin = pages().await;
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&times);
+    let cdn = api(move |_, _| {
+        noted.lock().unwrap().push(Instant::now());
+        Some(ok("content-type: application/json\r\n", "{}"))
+    })
+    .await;
+    let cdn = format!(
+        "[[cdn]]\npropagation = \"1s\"\n[cdn.larder]\napi = \"http://{}\"\n{OUTBOX}",
+        cdn.address
+    );
+    let site = Site::before(origin.address, &cdn).await;
+    let story = site.purge(json!({ "tags": ["a"] }), Duration::from_secs(30)).await;
+    assert_eq!(state(&story), "confirmed", "{story}");
+    let times = times.lock().unwrap().clone();
+    assert_eq!(times.len(), 2, "{story}");
+    assert!(times[1] - times[0] >= Duration::from_secs(1), "{times:?}");
 }
 
 #[tokio::test]
@@ -73,7 +150,7 @@ async fn a_cdn_that_is_not_there_is_told_when_it_is() {
     assert!(matches!(state(&story), "queued" | "sent"), "{story}");
     let id = story["id"].as_str().unwrap().to_owned();
     told.is_up.store(true, SeqCst);
-    let story = crate::support::eventually("it to be confirmed", async || {
+    let story = eventually("it to be confirmed", async || {
         let story = site.story(&id).await;
         (state(&story) == "confirmed").then_some(story)
     })

@@ -20,4 +20,5 @@ mod site;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]
 mod support;
+mod tags;
 mod waiting;

@@ -21,6 +21,10 @@ use crate::{
 
 /// A gateway before which there are two CDNs: one that takes what it is told, and one that does when it is up.
 async fn site() -> (Site, Arc<AtomicBool>, [Origin; 3]) {
+    site_with("").await
+}
+
+async fn site_with(more: &str) -> (Site, Arc<AtomicBool>, [Origin; 3]) {
     let origin = Origin::saying(ok("cache-control: max-age=600\r\n", "page")).await;
     let is_up = Arc::new(AtomicBool::new(false));
     let up = Arc::clone(&is_up);
@@ -35,7 +39,8 @@ async fn site() -> (Site, Arc<AtomicBool>, [Origin; 3]) {
     let cdn = |name: &str, cdn: &Origin| {
         format!("[[cdn]]\nname = \"{name}\"\n[cdn.larder]\napi = \"http://{}\"\n", cdn.address)
     };
-    let tables = format!("{}{}[outbox]\nsettle = \"0s\"\n", cdn("near", &near), cdn("far", &far));
+    let (near_table, far_table) = (cdn("near", &near), cdn("far", &far));
+    let tables = format!("{near_table}{far_table}[outbox]\nsettle = \"0s\"\n{more}");
     (Site::before(origin.address, &tables).await, is_up, [origin, near, far])
 }
 
@@ -100,4 +105,43 @@ async fn elsewhere_there_is_a_line_when_a_tier_has_changed_and_programs_get_json
     let exit = run(&json).await;
     assert_eq!(exit.code, Some(1), "{exit:?}");
     assert!(!exit.log.contains("memory  "), "{exit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_listens_hears_how_far_a_purge_is_at_each_cdn() {
+    let (site, is_up, _servers) = site().await;
+    let mut listener = site.larder.connect_to_admin().await;
+    listener.send("GET /v1/events?only=purge HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    listener.head().await;
+    let story = site.post(&serde_json::json!({ "tags": ["a"], "mode": "hard" })).await;
+    let id = story["id"].as_str().unwrap();
+    let heard = listener.until("\"state\":\"sent\"").await;
+    assert!(heard.contains("event: purge") && heard.contains(id), "{heard}");
+    is_up.store(true, SeqCst);
+    let mut heard = String::new();
+    while heard.matches("\"state\":\"confirmed\",\"queued\":0").count() < 2 {
+        heard = listener.until("\n\n").await;
+    }
+    assert!(heard.contains(id), "{heard}");
+}
+
+/// As the admin API does it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_where_requests_come_is_waited_for_and_says_how_far_each_tier_is() {
+    let (site, is_up, _servers) = site_with("[purge]\nallow = [\"127.0.0.1\"]\n").await;
+    let mut wire = site.larder.connect().await;
+    let mut purge = async |fields: &str| {
+        let head = format!("PURGE /a HTTP/1.1\r\nhost: larder.test\r\n{fields}\r\n");
+        wire.send(head).await;
+        let answer = wire.answer().await;
+        serde_json::from_str::<serde_json::Value>(answer.text()).unwrap()
+    };
+    let told = purge("").await;
+    assert_eq!(told["tiers"]["memory"]["state"], "applied", "{told}");
+    assert_ne!(told["tiers"]["cdn"][1]["state"], "confirmed", "{told}");
+    is_up.store(true, SeqCst);
+    let told = purge("prefer: wait=30\r\n").await;
+    let states = [0, 1].map(|cdn| told["tiers"]["cdn"][cdn]["state"].clone());
+    assert_eq!(states, ["confirmed", "confirmed"], "{told}");
+    assert_eq!(site.story(told["id"].as_str().unwrap()).await["tiers"], told["tiers"]);
 }

@@ -184,3 +184,61 @@ async fn a_successor_goes_on_if_the_one_before_is_killed() {
     site.gone(second).await;
     assert_eq!(site.larder.get("/").await.status(), 200);
 }
+
+/// An old answer that the process before has under way may yet come to a CDN after it was told.
+#[tokio::test]
+async fn a_cdn_confirms_nothing_while_the_process_before_has_an_older_answer_under_way() {
+    use std::sync::Arc;
+    let cdn = Origin::playing(|visit| async move {
+        let mut wire = visit.into_wire();
+        while wire.has_more().await {
+            let head = wire.head().await;
+            let Some(_) = wire.body(&head).await else { return };
+            let answer = ok("content-type: application/json\r\n", "{}");
+            if wire.try_send(answer).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    // It stops in the middle of its answer.
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    let held = Arc::clone(&go_on);
+    let origin = Origin::playing(move |mut visit| {
+        let held = Arc::clone(&held);
+        async move {
+            while visit.request().await.is_some() {
+                let head =
+                    "HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: 2\r\n\r\n";
+                visit.send(format!("{head}a")).await;
+                held.notified().await;
+                visit.send("b").await;
+            }
+        }
+    })
+    .await;
+    let cdn = format!("[[cdn]]\n[cdn.larder]\napi = \"http://{}\"\n", cdn.address);
+    let more = format!("drain = \"60s\"\n{cdn}[outbox]\nsettle = \"100ms\"\n");
+    let mut site = Site::with(&origin, &more).await;
+    let mut reader = site.larder.connect().await;
+    reader.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the service to be asked", async || (!origin.requests().is_empty()).then_some(()))
+        .await;
+    let old = site.upgrade().await;
+    let story = site.larder.post_to_admin("/v1/purge", r#"{"tags":["a"],"mode":"hard"}"#).await;
+    let story: serde_json::Value = serde_json::from_str(story.text()).unwrap();
+    let path = format!("/v1/purges/{}", story["id"].as_str().unwrap());
+    let state = async || {
+        let told = site.larder.get_from_admin(&path).await;
+        let told: serde_json::Value = serde_json::from_str(told.text()).unwrap();
+        told["tiers"]["cdn"][0]["state"].as_str().unwrap().to_owned()
+    };
+    eventually("the first call", async || (state().await == "sent").then_some(())).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(state().await, "sent");
+    go_on.notify_one();
+    assert_eq!(reader.answer().await.text(), "ab");
+    eventually("the last call", async || (state().await == "confirmed").then_some(())).await;
+    drop(reader);
+    site.gone(old).await;
+}

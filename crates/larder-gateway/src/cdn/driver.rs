@@ -75,13 +75,11 @@ pub enum Said {
         /// What the vendor calls it.
         id: Option<String>,
     },
-    /// It works on it behind the scenes: this asks again how far it is.
+    /// It works on it behind the scenes: [`Driver::question`] asks how far it is.
     Working {
         /// What the vendor calls it.
         id: String,
-        /// The question.
-        ask: Box<Call>,
-        /// After so long.
+        /// To be asked after so long.
         after: Duration,
     },
     /// Some are done, and these are not: their places, and why not.
@@ -183,7 +181,19 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         false
     }
 
-    /// What the vendor has said to that call.
+    /// How far the vendor is with these wishes, which it calls `id`: made when it is asked, since it may carry a date. `None`: it
+    /// works on nothing behind the scenes.
+    fn question(&self, _id: &str, _wishes: Vec<usize>, _now: SystemTime) -> Option<Call> {
+        None
+    }
+
+    /// Where the vendor works on so many only behind the scenes at once: the kind with which this counts, and how many of that
+    /// kind.
+    fn most_working(&self, _what: &What) -> Option<(&'static str, usize)> {
+        None
+    }
+
+    /// What the vendor has said to that call, or to that question.
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said;
 
     /// What the vendor calls what it did for each wish, by its place, where it names them one by one.

@@ -423,7 +423,8 @@ impl Member {
                 if piece.number <= leading.began_at[place] {
                     continue;
                 }
-                let wishes = cdn.config.wishes(&scopes, mode);
+                let wishes =
+                    cdn.config.wishes((&scopes, mode), self.inside.tells_tags.load(Relaxed));
                 cdn.queue().enter(piece.number, wishes, now);
             }
             leading.entered.insert(piece.number, leading.read);

@@ -138,7 +138,8 @@ impl Gate {
             let quiet = inside.under_way.quiet_for();
             quiet.is_none_or(|quiet| quiet >= inside.config.settle)
         };
-        let is_clear = !inside.has_others && inside.under_way.has_ended(epoch) && is_quiet();
+        let is_clear =
+            inside.knows_all_answers() && inside.under_way.has_ended(epoch) && is_quiet();
         if !is_clear {
             let numbers = numbers.to_vec();
             self.clearing.push(Clearing { numbers, epoch, until, ended: None });
@@ -173,14 +174,14 @@ impl Gate {
         self.clearing.retain_mut(|clearing| {
             // Of others nobody knows when theirs have ended.
             if clearing.ended.is_none()
-                && !inside.has_others
+                && inside.knows_all_answers()
                 && inside.under_way.has_ended(clearing.epoch)
             {
                 clearing.ended = Some(now);
             }
             let settled = clearing.ended.is_some_and(|ended| now >= ended + inside.config.settle);
             let is_overrun = now >= clearing.until && !settled;
-            if is_overrun && !inside.has_others {
+            if is_overrun && inside.knows_all_answers() {
                 inside.old_answers_overrun.fetch_add(1, Relaxed);
             }
             if settled || is_overrun {

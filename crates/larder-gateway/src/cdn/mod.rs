@@ -9,11 +9,12 @@
 //!            └─▶ trail, journal (on disk), a queue for each CDN ─────────▶ handed out ─▶ calls ─▶ clear ─▶ calls ─▶ confirmed
 //! ```
 //!
-//! The steps are in `purged` (a purge comes in), `gate` (the tiers inside, and answers that are older), `worker` (the calls to
+//! The steps are in `outbox` (`purged`: a purge comes in), `gate` (the tiers inside, and answers that are older), `worker` (the calls to
 //! one CDN) → `queue` (◇ what is to be asked when), `rate` (◇), `client`. ◇ is pure. What has not been confirmed by every CDN
 //! is in a file that outlives the process, and is purged again by the next one, from the inside out; so is, for vendors that
 //! know calls by their names, each call whose end is not known (`repeat` ◇).
 
+mod accounts;
 mod client;
 pub mod driver;
 pub mod drivers;
@@ -21,6 +22,7 @@ mod fleet;
 mod gate;
 mod hidden;
 mod kept;
+mod outbox;
 pub mod outgoing;
 mod probe;
 mod progress;
@@ -31,39 +33,36 @@ mod wishes;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashSet,
     fmt,
-    ops::RangeInclusive,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use larder::{
-    MadePurge, Mode, Purge, PurgeFollower, Scope,
+    Mode, PurgeFollower, Scope,
     http::HttpCache,
     journal::{Found, Journal, OutboxError},
     redis::worklist::Worklist,
 };
-use larder_admin::trail::{CdnName, CdnStage, CdnState, Keeper, Trail};
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-    time::{Instant, timeout},
-};
+use larder_admin::trail::{CdnName, Keeper, Trail};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use self::{
+    accounts::with_rates,
     client::Client,
-    driver::{Account, Bounds, Driver, What, Wish},
-    fleet::{FIRST_OF_LIST, Fleet},
-    kept::Kept,
-    queue::{Change, Queue, State},
+    driver::{Bounds, Driver, Wish},
+    fleet::Fleet,
+    outbox::{Outbox, again},
+    queue::Queue,
     rate::Rate,
-    repeat::Name,
 };
 pub use self::{fleet::FleetStats, probe::Probed, wishes::Public};
 use crate::{downstream::UnderWay, upstream::OriginTls};
@@ -77,8 +76,6 @@ pub const MOST_BYTES: usize = 16 << 20;
 pub const MOST_CDNS: usize = 32;
 /// Of what was purged while there was no file.
 const UNWRITTEN: u64 = 0;
-/// Whoever waits for a disk that hangs waits no longer.
-const DISK: Duration = Duration::from_secs(1);
 
 /// One CDN, as it is to be used.
 #[derive(Clone, Debug)]
@@ -91,6 +88,8 @@ pub struct CdnConfig {
     pub public: Public,
     /// How much it takes.
     pub bounds: Bounds,
+    /// Whose account it is: those of one name at one vendor share its calls. `None`: that of its credentials.
+    pub account: Option<Arc<str>>,
     /// How long a call may take.
     pub timeout: Duration,
     /// For calls to `https` addresses.
@@ -99,8 +98,12 @@ pub struct CdnConfig {
 
 impl CdnConfig {
     /// What it is to be asked for, so that all goes that these scopes name; and why it cannot be, of what it cannot.
-    fn wishes(&self, scopes: &[Scope], mode: Mode) -> Vec<Result<Wish, String>> {
-        wishes::asked(scopes, mode, &self.public, &*self.driver)
+    fn wishes(
+        &self,
+        (scopes, mode): (&[Scope], Mode),
+        is_told_tags: bool,
+    ) -> Vec<Result<Wish, String>> {
+        wishes::asked(scopes, mode, (&self.public, is_told_tags), &*self.driver)
     }
 
     /// Whether it takes these credentials and knows these names, by calls that change nothing, each within its
@@ -121,6 +124,9 @@ pub struct OutboxConfig {
     pub settle: Duration,
     /// After so long a purge that still fails has failed. Default a day.
     pub give_up: Duration,
+    /// Answers may tell their tags in the form that all vendors take (`cdn_tags`), so that they are purged by it as well. Default
+    /// false; see [`Cdns::tells_tags`].
+    pub tells_tags: bool,
 }
 
 impl Default for OutboxConfig {
@@ -130,6 +136,7 @@ impl Default for OutboxConfig {
             old_answers: Duration::from_secs(30),
             settle: Duration::from_secs(1),
             give_up: Duration::from_secs(86_400),
+            tells_tags: false,
         }
     }
 }
@@ -170,14 +177,30 @@ pub struct Cdns(
     #[expect(dead_code, reason = "its drop ends the tasks")] Arc<JoinSet<()>>,
 );
 
+/// The process before this one still answers, as long as this is there.
+pub struct Overlap(Arc<Inside>);
+
+impl Drop for Overlap {
+    fn drop(&mut self) {
+        // The last of its answers may still be on its way.
+        self.0.under_way.has_ended_elsewhere();
+        self.0.is_overlapped.store(false, SeqCst);
+        self.0.news.notify_one();
+    }
+}
+
 /// What all tasks share.
 struct Inside {
     trail: Trail,
     cdns: Vec<Cdn>,
     config: OutboxConfig,
     under_way: UnderWay,
+    /// Whether answers tell tags in the form that all vendors take, or have: what was told so stays outside.
+    tells_tags: AtomicBool,
     /// Other processes answer from the same tier, and nobody here knows which answers they have under way.
     has_others: bool,
+    /// Nor of the process before this one, which still answers.
+    is_overlapped: AtomicBool,
     /// Where several gateways tell the CDNs together.
     fleet: Option<Arc<Fleet>>,
     outbox: Mutex<Outbox>,
@@ -186,34 +209,6 @@ struct Inside {
     old_answers_overrun: AtomicU64,
     handed_out_early: AtomicU64,
     overflows: AtomicU64,
-}
-
-/// What is not done at every CDN.
-#[derive(Default)]
-struct Outbox {
-    open: BTreeMap<u64, Open>,
-    bytes: usize,
-    /// To be handed out, and since when.
-    fresh: Vec<(u64, Instant)>,
-    journal: Option<Journal>,
-    /// The number of the last entry, …
-    last: u64,
-    /// … and of the last before the file was given up.
-    given_up: u64,
-}
-
-struct Open {
-    /// At which CDNs, a bit for each.
-    at: u32,
-    /// It stands for all from this one on.
-    from: u64,
-    /// Its number in the file.
-    entry: u64,
-    bytes: usize,
-    /// What stands there, where it is to be put on a list as well.
-    kept: Arc<[u8]>,
-    /// Of what stands there.
-    name: Name,
 }
 
 /// One of them.
@@ -288,6 +283,19 @@ pub struct OutboxStats {
     pub file_failures: u64,
 }
 
+impl Inside {
+    /// Whether all answers to readers are known here.
+    fn knows_all_answers(&self) -> bool {
+        !self.has_others && !self.is_overlapped.load(SeqCst)
+    }
+}
+
+impl fmt::Debug for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Overlap")
+    }
+}
+
 impl fmt::Debug for Cdns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.cdns.iter().map(|cdn| &cdn.config.name).collect();
@@ -326,9 +334,11 @@ impl Cdns {
             trail,
             fleet: fleet.clone(),
             cdns: with_rates(cdns),
+            tells_tags: AtomicBool::new(config.tells_tags),
             config,
             under_way,
             has_others: has_shared,
+            is_overlapped: AtomicBool::new(false),
             outbox: Mutex::new(Outbox { journal, last: left.last, ..Outbox::default() }),
             news: Notify::new(),
             old_answers_overrun: AtomicU64::new(0),
@@ -347,6 +357,18 @@ impl Cdns {
         }
         tasks.spawn(again(Arc::clone(&inside), cache.clone(), left.entries, left.is_damaged));
         Cdns(inside, Arc::new(tasks))
+    }
+
+    /// The process before this one goes on to answer until what this gives is dropped. Nobody here knows which of its answers are
+    /// under way, so that a purge waits for its end, or as long as for any answer.
+    pub fn overlap(&self) -> Overlap {
+        self.0.is_overlapped.store(true, SeqCst);
+        Overlap(Arc::clone(&self.0))
+    }
+
+    /// From now on answers tell their tags in the form that all vendors take. To be said before the first does.
+    pub fn tells_tags(&self) {
+        self.0.tells_tags.store(true, Relaxed);
     }
 
     /// What is remembered of purges.
@@ -443,345 +465,6 @@ impl Cdns {
     }
 }
 
-/// Makes what an earlier process has left once more, from the inside out: what lies below may not have had it either. Calls
-/// whose end that process did not know are made again as they were.
-async fn again(inside: Arc<Inside>, cache: HttpCache, left: Vec<(u64, Vec<u8>)>, is_damaged: bool) {
-    let (calls, left): (Vec<_>, Vec<_>) =
-        left.into_iter().partition(|(_, bytes)| repeat::Kept::is_one(bytes));
-    for (entry, bytes) in calls {
-        let Some(kept) = repeat::Kept::decode(&bytes) else {
-            inside.outbox().release(&[entry]);
-            continue;
-        };
-        let knows = |cdn: &&Cdn| cdn.config.driver.knows_calls_again();
-        match inside.cdns.iter().filter(knows).find(|cdn| *cdn.config.name == *kept.cdn) {
-            Some(cdn) => cdn.queue().expect(kept, entry),
-            None => inside.outbox().release(&[entry]),
-        }
-    }
-    let damaged = is_damaged.then(|| (None, kept::everything()));
-    let left = left.into_iter().map(|(entry, bytes)| (Some(entry), kept::decode(&bytes)));
-    for (entry, Kept { asked, scopes, mode }) in damaged.into_iter().chain(left) {
-        for scope in scopes {
-            let purge = match scope {
-                Scope::Key(key) => Purge::key(key),
-                Scope::Prefix(prefix) => Purge::prefix(prefix),
-                Scope::Tag(tag) => Purge::tag(tag),
-                _ => Purge::everything(),
-            };
-            // It waits for nothing that a cache could not have.
-            cache.purge(purge.mode(mode).asked(asked.clone())).await.ok();
-        }
-        // What takes its place is in the file before it.
-        if let (Some(entry), Some(journal)) = (entry, &inside.outbox().journal) {
-            journal.done(&[entry]);
-        }
-        tokio::task::yield_now().await;
-    }
-    for place in 0..inside.cdns.len() {
-        inside.cdns[place].queue().all_are_back(Instant::now());
-        inside.tell(place, &mut inside.outbox());
-    }
-}
-
-impl PurgeFollower for Inside {
-    fn purged(&self, purge: &MadePurge) {
-        let now = Instant::now();
-        let mut outbox = self.outbox();
-        let (number, asked) = self.trail.add(purge);
-        if !self.cdns.is_empty() {
-            let bytes = kept::encode(&purge.scopes, purge.mode, &asked);
-            let name = repeat::name(&bytes);
-            let mut at = 0;
-            for (place, cdn) in self.cdns.iter().enumerate() {
-                if self.fleet.is_none() {
-                    let wishes = cdn.config.wishes(&purge.scopes, purge.mode);
-                    let mut queue = cdn.queue();
-                    queue.enter(number, wishes, now);
-                    queue.know(number, &name);
-                }
-                at |= 1_u32 << place;
-            }
-            outbox.last += 1;
-            let entry = outbox.last;
-            outbox.bytes += bytes.len();
-            let kept = match self.fleet {
-                Some(_) => bytes.clone().into(),
-                None => Arc::default(),
-            };
-            let open = Open { at, from: number, entry, bytes: bytes.len(), kept, name };
-            outbox.open.insert(number, open);
-            if let Some(journal) = &outbox.journal {
-                journal.add(entry, bytes);
-            }
-            self.make_room(&mut outbox, number, purge, now);
-        }
-        outbox.fresh.push((number, now));
-        for place in 0..self.cdns.len() {
-            self.tell(place, &mut outbox);
-        }
-        drop(outbox);
-        self.news.notify_one();
-    }
-}
-
-impl Inside {
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where too much waits, what waits for the CDN with the longest queue becomes one purge of everything.
-    fn make_room(&self, outbox: &mut Outbox, number: u64, purge: &MadePurge, now: Instant) {
-        let is_full = |outbox: &Outbox| {
-            outbox.open.len() > MOST_PURGES
-                || outbox.bytes > MOST_BYTES
-                || outbox.journal.as_ref().is_some_and(|journal| !journal.has_room(0))
-        };
-        if self.fleet.is_some() && is_full(outbox) && outbox.open.len() > 1 {
-            return self.make_one(outbox, number, purge);
-        }
-        for _ in 0..self.cdns.len() {
-            if !is_full(outbox) || outbox.open.len() <= 1 {
-                return;
-            }
-            let longest = self.cdns.iter().enumerate().max_by_key(|(_, cdn)| cdn.queue().len());
-            let Some((place, cdn)) = longest else { return };
-            self.overflows.fetch_add(1, Relaxed);
-            tracing::warn!(
-                cdn = %cdn.config.name,
-                "too many purges wait for this CDN: instead of them everything is to be purged there"
-            );
-            let everything = Wish { what: What::Everything, mode: Mode::Hard };
-            let everything = cdn.config.driver.widen(&everything);
-            cdn.queue().collapse(number, everything, now);
-            // Its entry in the file says so as well.
-            self.replace(outbox, number, purge);
-            outbox.finish(place, 0..=number - 1);
-        }
-    }
-
-    /// All that is on its way to a fleet's list, or there, becomes one purge of everything.
-    fn make_one(&self, outbox: &mut Outbox, number: u64, purge: &MadePurge) {
-        self.overflows.fetch_add(1, Relaxed);
-        tracing::warn!(
-            "too many purges wait for the CDNs: instead of them everything is to be purged there"
-        );
-        self.replace(outbox, number, purge);
-        let Some(last) = outbox.open.remove(&number) else { return };
-        let before = std::mem::take(&mut outbox.open);
-        let from = before.values().map(|open| open.from).min().unwrap_or(number);
-        if let Some(journal) = &outbox.journal {
-            let entries: Vec<u64> = before.values().map(|open| open.entry).collect();
-            journal.done(&entries);
-        }
-        outbox.bytes = last.bytes;
-        outbox.open.insert(number, Open { from, ..last });
-        for cdn in &self.cdns {
-            let mut queue = cdn.queue();
-            before.keys().for_each(|number| queue.remove(*number));
-        }
-    }
-
-    /// Has a call in the file before it is made: its number there. `None`: there is no file, or it cannot be kept, and is made
-    /// again under another name where it has to be.
-    fn keep_call(
-        &self,
-        cdn: &str,
-        batch: &Arc<str>,
-        wishes: &[Wish],
-        parts: &[&[queue::Part]],
-    ) -> Option<u64> {
-        if parts.iter().map(|parts| parts.len()).sum::<usize>() > repeat::MOST_PARTS {
-            return None;
-        }
-        let mut outbox = self.outbox();
-        let part = |part: &queue::Part| {
-            let of = outbox.open.get(&part.number)?.name;
-            let place = u32::try_from(part.place).ok()?;
-            Some(repeat::Part { of, place, was_clear: part.was_clear })
-        };
-        let row = |parts: &&[queue::Part]| parts.iter().map(part).collect();
-        let rows: Option<Vec<Vec<repeat::Part>>> = parts.iter().map(row).collect();
-        let (cdn, batch, digest) = (cdn.into(), Arc::clone(batch), repeat::digest(wishes));
-        let bytes = repeat::Kept { cdn, batch, digest, wishes: rows? }.encode();
-        let has_room = outbox.journal.as_ref()?.has_room(bytes.len());
-        if !has_room {
-            return None;
-        }
-        outbox.last += 1;
-        let entry = outbox.last;
-        outbox.journal.as_ref()?.add(entry, bytes);
-        Some(entry)
-    }
-
-    /// What this process has to tell the CDNs by itself, though others share the tier with it.
-    fn enter_alone(&self, numbers: &[u64], now: Instant) {
-        if self.fleet.is_none() {
-            return;
-        }
-        let outbox = self.outbox();
-        for number in numbers {
-            let Some(open) = outbox.open.get(number) else { continue };
-            let Kept { scopes, mode, .. } = kept::decode(&open.kept);
-            for (place, cdn) in self.cdns.iter().enumerate() {
-                let mut queue = cdn.queue();
-                if open.at & 1_u32 << place == 0 || queue.contains(*number) {
-                    continue;
-                }
-                let wishes = cdn.config.wishes(&scopes, mode);
-                queue.enter(*number, wishes, now);
-                queue.know(*number, &open.name);
-                queue.cover(*number, open.from);
-            }
-        }
-    }
-
-    fn replace(&self, outbox: &mut Outbox, number: u64, purge: &MadePurge) {
-        let asked = purge.asked.clone().unwrap_or_else(|| Trail::ask("application"));
-        let bytes = kept::encode(&[Scope::Everything], Mode::Hard, &asked);
-        outbox.last += 1;
-        let (entry, length) = (outbox.last, bytes.len());
-        let Some(open) = outbox.open.get_mut(&number) else { return };
-        let before = std::mem::replace(&mut open.entry, entry);
-        let freed = std::mem::replace(&mut open.bytes, length);
-        open.name = repeat::name(&bytes);
-        if self.fleet.is_some() {
-            open.kept = bytes.clone().into();
-        }
-        outbox.bytes = outbox.bytes.saturating_sub(freed) + length;
-        if let Some(journal) = &outbox.journal {
-            journal.add(entry, bytes);
-            journal.done(&[before]);
-        }
-    }
-
-    /// Tells the trail, and whoever waits, what has changed at the CDN at this place.
-    fn tell(&self, place: usize, outbox: &mut Outbox) {
-        let cdn = &self.cdns[place];
-        let (changes, released) = {
-            let mut queue = cdn.queue();
-            (queue.take_changes(), queue.take_released())
-        };
-        outbox.release(&released);
-        for change in changes {
-            match &self.fleet {
-                Some(fleet) if change.to >= FIRST_OF_LIST => fleet.ended(place, &change),
-                _ => self.changed(place, change, outbox),
-            }
-        }
-        cdn.news.notify_one();
-    }
-
-    /// What has become of purges that were made here, at the CDN at this place.
-    fn changed(&self, place: usize, change: Change, outbox: &mut Outbox) {
-        let cdn = &self.cdns[place];
-        let Change { from, to, state, batch, vendor_id, reason } = change;
-        let stage = match state {
-            State::Queued => CdnStage::Queued,
-            State::Sent => CdnStage::Sent,
-            State::Confirmed => CdnStage::Confirmed,
-            State::Failed => CdnStage::Failed,
-        };
-        if state == State::Failed {
-            tracing::warn!(
-                cdn = %cdn.config.name,
-                "a purge has failed for good: {}",
-                reason.as_deref().unwrap_or_default()
-            );
-        }
-        let at = SystemTime::now();
-        let state = CdnState { stage, at, batch, vendor_id, reason };
-        let count = match stage {
-            CdnStage::Confirmed => Some(&cdn.counts.confirmed),
-            CdnStage::Failed => Some(&cdn.counts.failed),
-            CdnStage::Queued | CdnStage::Sent => None,
-        };
-        // Before whoever waits for it may look.
-        if let Some(count) = count {
-            count.fetch_add(1, Relaxed);
-            outbox.finish(place, from..=to);
-        }
-        self.trail.cdn(place, from, to, &state);
-    }
-}
-
-impl Outbox {
-    /// It is known what became of these calls.
-    fn release(&self, entries: &[u64]) {
-        if let Some(journal) = &self.journal
-            && !entries.is_empty()
-        {
-            journal.done(entries);
-        }
-    }
-
-    /// The CDN at this place is done with these.
-    fn finish(&mut self, place: usize, numbers: RangeInclusive<u64>) {
-        let mut gone: HashMap<u64, (u64, usize)> = HashMap::new();
-        for (number, open) in self.open.range_mut(numbers) {
-            open.at &= !(1_u32 << place);
-            if open.at == 0 {
-                gone.insert(*number, (open.entry, open.bytes));
-            }
-        }
-        let mut entries = Vec::with_capacity(gone.len());
-        for (number, (entry, bytes)) in gone {
-            self.open.remove(&number);
-            self.bytes = self.bytes.saturating_sub(bytes);
-            entries.push(entry);
-        }
-        if let Some(journal) = &self.journal
-            && !entries.is_empty()
-        {
-            journal.done(&entries);
-        }
-    }
-}
-
-impl Keeper for Inside {
-    fn kept(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let last = self.outbox().last;
-            let Some(mut written) = self.outbox().journal.as_ref().map(Journal::written) else {
-                return;
-            };
-            let is_over =
-                written.wait_for(|written| written.to >= last || written.failure.is_some());
-            timeout(DISK, is_over).await.ok();
-        })
-    }
-}
-
-/// Those of one account share its calls: as many as the one takes that takes fewest.
-fn with_rates(configs: Vec<CdnConfig>) -> Vec<Cdn> {
-    let now = Instant::now();
-    let of_account = |config: &CdnConfig| {
-        let account = config.driver.account();
-        let others = configs.iter().filter(|other| other.driver.account() == account);
-        let bounds = others.map(|other| other.bounds);
-        let least = bounds.reduce(|one, other| Bounds {
-            calls_a_second: one.calls_a_second.min(other.calls_a_second),
-            burst: one.burst.min(other.burst),
-            ..one
-        });
-        (account, least.unwrap_or(config.bounds))
-    };
-    let mut rates: HashMap<Account, Arc<Mutex<Rate>>> = HashMap::new();
-    let rate = |config: &CdnConfig| {
-        let new = |bounds: Bounds| {
-            Arc::new(Mutex::new(Rate::new(bounds.calls_a_second, bounds.burst, now)))
-        };
-        match of_account(config) {
-            (Some(account), least) => {
-                Arc::clone(rates.entry(account).or_insert_with(|| new(least)))
-            }
-            (None, _) => new(config.bounds),
-        }
-    };
-    let rates: Vec<_> = configs.iter().map(rate).collect();
-    configs.into_iter().zip(rates).map(|(config, rate)| Cdn::new(config, rate)).collect()
-}
-
 impl Cdn {
     fn rate(&self) -> MutexGuard<'_, Rate> {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner)
@@ -809,7 +492,9 @@ impl Cdn {
 
 #[cfg(test)]
 mod tests {
-    use larder::{Cache, http::Policy};
+    use std::time::SystemTime;
+
+    use larder::{Cache, Purge, http::Policy};
 
     use super::{
         driver::{Answer, Call, Said},
@@ -863,6 +548,7 @@ mod tests {
             name: "edge".into(),
             public: Public::default(),
             bounds: driver.bounds(),
+            account: None,
             driver,
             timeout: Duration::from_secs(1),
             tls: None,

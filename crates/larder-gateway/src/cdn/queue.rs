@@ -395,6 +395,14 @@ impl Queue {
         }
     }
 
+    /// Whether somebody waits for what a job that is under way asks for.
+    pub(super) fn waits_for(&self, job: &Job) -> bool {
+        job.units.iter().flatten().any(|Part { number, place, .. }| {
+            let purge = self.purges.get(number);
+            purge.is_some_and(|purge| matches!(purge.wishes[*place].stage, Stage::Asked))
+        })
+    }
+
     /// What has become of the wish at this place of a job.
     pub(super) fn settle(
         &mut self,

@@ -20,15 +20,14 @@ pub struct Public {
     pub hosts: Vec<String>,
     /// This scheme; otherwise the key's.
     pub scheme: Option<String>,
-    /// Answers may tell it their tags in the form that all vendors take (`cdn_tags`).
-    pub is_told_tags: bool,
 }
 
-/// The same as `driver` can make it, and why not, of what it cannot.
+/// The same as `driver` can make it, and why not, of what it cannot. `is_told_tags`: answers may tell tags in the form that all
+/// vendors take (`cdn_tags`).
 pub(super) fn asked(
     scopes: &[Scope],
     mode: Mode,
-    public: &Public,
+    (public, is_told_tags): (&Public, bool),
     driver: &dyn Driver,
 ) -> Vec<Result<Wish, String>> {
     let asked = |wish: Wish| {
@@ -36,20 +35,20 @@ pub(super) fn asked(
         match &wish.what {
             // A tag of which its vendor takes no purge, none of its objects has: answers tell it in the form that all take,
             // by which it is purged beside.
-            What::Tag(tag) if public.is_told_tags && outgoing::tag_out(tag) != **tag => {
+            What::Tag(tag) if is_told_tags && outgoing::tag_out(tag) != **tag => {
                 widened.ok().map(Ok)
             }
             _ => Some(widened),
         }
     };
-    wishes(scopes, mode, public).into_iter().filter_map(asked).collect()
+    wishes(scopes, mode, public, is_told_tags).into_iter().filter_map(asked).collect()
 }
 
 /// What is to be asked for, so that all goes that these scopes name; each thing once. What no CDN can have (a key that is no
 /// URL) is left out.
-pub(super) fn wishes(scopes: &[Scope], mode: Mode, public: &Public) -> Vec<Wish> {
+fn wishes(scopes: &[Scope], mode: Mode, public: &Public, is_told_tags: bool) -> Vec<Wish> {
     let mut all: Vec<What> = Vec::new();
-    for what in scopes.iter().flat_map(|scope| named(scope, public)) {
+    for what in scopes.iter().flat_map(|scope| named(scope, public, is_told_tags)) {
         if !all.contains(&what) {
             all.push(what);
         }
@@ -60,9 +59,9 @@ pub(super) fn wishes(scopes: &[Scope], mode: Mode, public: &Public) -> Vec<Wish>
     all.into_iter().map(|what| Wish { what, mode }).collect()
 }
 
-fn named(scope: &Scope, public: &Public) -> Vec<What> {
+fn named(scope: &Scope, public: &Public, is_told_tags: bool) -> Vec<What> {
     match scope {
-        Scope::Tag(tag) => tags(tag, public),
+        Scope::Tag(tag) => tags(tag, is_told_tags),
         Scope::Key(key) => urls(key, public),
         Scope::Prefix(prefix) => prefixes(prefix, public),
         Scope::Glob(glob) => prefixes(glob.prefix(), public),
@@ -72,9 +71,9 @@ fn named(scope: &Scope, public: &Public) -> Vec<What> {
 
 /// As the service has written it, and where answers tell their tags in another form, in that one, with what stands for
 /// those that did not fit.
-fn tags(tag: &str, public: &Public) -> Vec<What> {
+fn tags(tag: &str, is_told_tags: bool) -> Vec<What> {
     let mut names = vec![tag.to_owned()];
-    if public.is_told_tags {
+    if is_told_tags {
         names.extend(outgoing::purged_by(tag).map(Cow::into_owned));
     }
     names.into_iter().map(What::Tag).collect()
@@ -158,8 +157,8 @@ mod tests {
         let config = "api = \"https://akamai.example\"";
         let akamai = toml::from_str::<akamai::Config>(config).unwrap().driver(&Known).unwrap();
         let told = |is_told_tags| {
-            let public = Public { is_told_tags, ..Public::default() };
-            let asked = asked(&scopes, Mode::Hard, &public, &akamai).into_iter();
+            let public = (&Public::default(), is_told_tags);
+            let asked = asked(&scopes, Mode::Hard, public, &akamai).into_iter();
             let tags = asked.map(|asked| match asked {
                 Ok(Wish { what: What::Tag(tag), .. }) => Some(tag),
                 Ok(other) => panic!("{other:?}"),
@@ -177,8 +176,8 @@ mod tests {
         assert_eq!(told(true), [some(&hashed), some("larder-overflow"), some("a")]);
     }
 
-    fn told(scopes: &[Scope], public: &Public) -> Vec<String> {
-        let wishes = wishes(scopes, Mode::Hard, public);
+    fn told(scopes: &[Scope], public: &Public, is_told_tags: bool) -> Vec<String> {
+        let wishes = wishes(scopes, Mode::Hard, public, is_told_tags);
         let told = |wish: &Wish| match &wish.what {
             What::Tag(tag) => format!("tag {tag}"),
             What::Url(uri) => format!("url {uri}"),
@@ -196,7 +195,7 @@ mod tests {
         let hashed = format!("tag {}", outgoing::tag_out("post:1"));
         let as_in_keys = Public::default();
         let hosts = vec!["www.example.org".to_owned(), "example.org".to_owned()];
-        let elsewhere = Public { hosts, scheme: Some("https".to_owned()), is_told_tags: true };
+        let elsewhere = Public { hosts, scheme: Some("https".to_owned()) };
         for (scopes, plain, public) in [
             (vec![Scope::Tag("a".into())], vec!["tag a"], vec!["tag a", "tag larder-overflow"]),
             (
@@ -229,8 +228,8 @@ mod tests {
                 vec!["everything"],
             ),
         ] {
-            assert_eq!(told(&scopes, &as_in_keys), plain, "{scopes:?}");
-            assert_eq!(told(&scopes, &elsewhere), public, "{scopes:?}");
+            assert_eq!(told(&scopes, &as_in_keys, false), plain, "{scopes:?}");
+            assert_eq!(told(&scopes, &elsewhere, true), public, "{scopes:?}");
         }
     }
 }

@@ -27,6 +27,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::{HeaderMap, HeaderName, header};
+
 /// All answers that are under way. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct UnderWay(Arc<Answers>);
@@ -109,6 +111,12 @@ impl UnderWay {
         })
     }
 
+    /// Another process, which is gone, had its last answer under way until now.
+    pub(crate) fn has_ended_elsewhere(&self) {
+        let now = self.0.now();
+        self.0.places().gone_at = now;
+    }
+
     /// How long ago an answer has last ended; `None`: none ever has.
     pub(crate) fn quiet_for(&self) -> Option<Duration> {
         let places = self.0.places();
@@ -143,9 +151,58 @@ impl Drop for Seat {
     }
 }
 
+/// Whether a cache outside could keep the answer with these fields, and serve it without asking. What none can keep brings no
+/// old copy there, and may go on for ever: an event stream, say.
+pub(super) fn may_be_kept(headers: &HeaderMap) -> bool {
+    // What is said to some caches alone may say otherwise.
+    let is_for_some = |name: &HeaderName| {
+        let name = name.as_str();
+        name.ends_with("-cache-control")
+            || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
+    };
+    if headers.keys().any(is_for_some) {
+        return true;
+    }
+    let forbids = |member: &[u8]| {
+        let word = member.trim_ascii();
+        [&b"no-store"[..], b"no-cache", b"private"].iter().any(|no| word.eq_ignore_ascii_case(no))
+    };
+    let said = headers.get_all(header::CACHE_CONTROL).iter();
+    let mut members = said.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let is_events =
+        kind.get(..EVENT_STREAM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM));
+    !is_events && !members.any(forbids)
+}
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_cache_can_keep_brings_no_old_copy_anywhere() {
+        for (fields, is_kept) in [
+            (&[][..], true),
+            (&[("cache-control", "max-age=60")], true),
+            (&[("cache-control", "public, No-Store")], false),
+            (&[("cache-control", "no-cache")], false),
+            (&[("cache-control", "max-age=60"), ("cache-control", "private")], false),
+            (&[("cache-control", "private=\"set-cookie\"")], true),
+            (&[("cache-control", "no-store"), ("cdn-cache-control", "max-age=60")], true),
+            (&[("cache-control", "no-store"), ("surrogate-control", "max-age=60")], true),
+            (&[("cache-control", "no-store"), ("x-accel-expires", "60")], true),
+            (&[("content-type", "text/event-stream; charset=utf-8")], false),
+            (&[("content-type", "text/html")], true),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, value.parse().unwrap());
+            }
+            assert_eq!(may_be_kept(&headers), is_kept, "{fields:?}");
+        }
+    }
 
     #[test]
     fn what_was_begun_before_is_waited_for_and_what_begins_later_is_not() {

@@ -42,8 +42,8 @@ const MOST_PROCESSES: usize = 64;
 const MOST_POINTS: usize = 1024;
 /// ... writes within such a time share one.
 const POINT: Duration = Duration::from_millis(20);
-/// Clocks of gateways may differ by so much before one takes another's fences for expired.
-const SKEW: Duration = Duration::from_secs(30);
+/// Clocks of gateways may differ by so much before one takes another's fences for expired, or for not yet written.
+const SKEW: Duration = Duration::from_secs(1);
 
 const NUMBERS: usize = 3 * size_of::<u64>();
 const SEALED: usize = NUMBERS + blake3::OUT_LEN;
@@ -274,7 +274,9 @@ impl Writes {
         let time = since_1970(SystemTime::now());
         let is_good = |fence: &Fence| {
             let skew = if fence.process == self.process { Duration::ZERO } else { SKEW };
-            time <= fence.until.saturating_add(millis(skew))
+            let (skew, longest) = (millis(skew), millis(ReadYourWrites::LONGEST));
+            // One that is good for longer than any is of a clock that is wrong.
+            time <= fence.until.saturating_add(skew) && fence.until <= time + longest + skew
         };
         fences.iter().filter_map(|text| rules.read(text, host)).filter(is_good).collect()
     }
@@ -431,17 +433,28 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_fence_counts_for_nothing_and_of_another_process_for_as_long_as_clocks_differ() {
+    fn an_expired_fence_counts_for_nothing_whichever_process_has_written_it() {
         let (writes, cache) = (Writes::default(), cache());
-        let fence = |process: u64, ago: u64| {
-            let until = since_1970(SystemTime::now()) - ago;
+        let fence = |process: u64, ago: i64| {
+            let until = since_1970(SystemTime::now()).saturating_add_signed(-ago);
             vec![rules().write(&Fence { process, number: 1, until }, "a").into_bytes()]
         };
         let since =
             |fences: &[Vec<u8>]| writes.since(&rules(), "a", fences, || cache.not_before_now());
-        assert!(since(&fence(writes.process, 1)).is_none());
-        assert!(since(&fence(writes.process ^ 1, 1)).is_some());
-        assert!(since(&fence(writes.process ^ 1, millis(SKEW) + 1000)).is_none());
+        let (own, other) = (writes.process, writes.process ^ 1);
+        for (process, ago, is_good) in [
+            (own, -9_000, true),
+            (own, 1, false),
+            // As far as clocks differ.
+            (other, -9_000, true),
+            (other, 500, true),
+            (other, 1_500, false),
+            (other, -10_500, true),
+            (other, -12_000, false),
+            (own, -12_000, false),
+        ] {
+            assert_eq!(since(&fence(process, ago)).is_some(), is_good, "{process} {ago}");
+        }
     }
 
     #[test]

@@ -89,6 +89,10 @@ async fn play(mut wire: Wire, _: usize) {
             "/private" => "cache-control: private\r\nset-cookie: a=1\r\nsurrogate-key: own\r\n",
             "/cookie" => "cache-control: max-age=60\r\nset-cookie: a=1\r\nsurrogate-key: own\r\n",
             "/qualified" => "cache-control: max-age=60, private=\"x-user\"\r\nx-user: me\r\n",
+            "/aged" => {
+                "age: 100\r\ncache-control: public, max-age=60, stale-while-revalidate=600\r\n\
+                 x-accel-expires: 600\r\nexpires: Sun, 06 Nov 2094 08:49:37 GMT\r\netag: \"1\"\r\n"
+            }
             "/checked" => "cache-control: no-cache, max-age=60\r\netag: \"1\"\r\n",
             _ => {
                 "cache-control: public, max-age=60, stale-while-revalidate=600\r\n\
@@ -220,6 +224,19 @@ async fn without_rules_all_goes_out_as_the_origin_sent_it_but_what_was_purged_is
 }
 
 #[tokio::test]
+async fn what_is_older_than_it_may_be_is_fresh_to_nobody_who_looks_at_no_age() {
+    let site = Site::with(Policy::guarded(), Origin::playing(play).await).await;
+    // As the service has sent it, which its reader may have.
+    let (head, _) = site.ask(&site.strange, "/aged", &[]).await;
+    assert_eq!(told(&head, "x-accel-expires"), "600", "{head}");
+    site.stored("/aged").await;
+    let (head, _) = site.ask(&site.strange, "/aged", &[]).await;
+    assert!(told(&head, "cache-status").contains("stale"), "{head}");
+    let said = ["x-accel-expires", "expires", "cache-control"].map(|name| told(&head, name));
+    assert_eq!(said, ["0", "-", "public, max-age=0"], "{head}");
+}
+
+#[tokio::test]
 async fn tags_that_do_not_fit_are_counted_and_the_answer_says_so() {
     let tags: Vec<String> = (0..80).map(|number| format!("t{number:03}")).collect();
     let answer = format!(
@@ -287,9 +304,14 @@ async fn where_the_origin_gives_no_tag_the_bytes_do_and_the_origin_is_never_aske
     // What passes, and what is asked for anew.
     let (_, body) = site.ask(&at, "/changing", &["-H", &named, "-X", "POST"]).await;
     assert!(body.starts_with("if-none-match=-; if-match=-"), "{body}");
-    let matched = format!("if-match: {tag}");
+    let matched = format!("if-match: \"1\", {tag}");
     let (_, body) = site.ask(&at, "/changing", &["-H", &matched, "-X", "PUT"]).await;
-    assert!(body.contains(&format!("if-match={tag}")), "a change is not made without it: {body}");
+    assert!(body.contains("if-match=\"1\"; "), "the service's own stays: {body}");
+    // A version that the service cannot know is no last one, and nothing is overwritten by chance.
+    let matched = format!("if-match: {tag}");
+    let (head, body) = site.ask(&at, "/changing", &["-H", &matched, "-X", "PUT"]).await;
+    assert_eq!(status(&head), 412, "{head}");
+    assert!(body.contains("a cache on the way"), "{body}");
     let both = ["-H", &*ranged, "-H", "range: bytes=1-", "-H", "cache-control: no-store"];
     let (head, body) = site.ask(&at, "/changing?ranged", &both).await;
     assert_eq!(status(&head), 200);

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use larder::Mode;
+use larder::{Mode, Purge};
+use larder_gateway::cdn::{OutboxConfig, driver::Bounds};
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,7 +11,8 @@ use crate::{
     documented::{AKAMAI_DONE, AKAMAI_TOO_MANY, AKAMAI_TOO_MANY_FIELDS},
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{akamai, everything, host, tag, tags, url},
-    signatures::nonce_of_akamai,
+    signatures::{AKAMAI_TAKES, nonce_of_akamai},
+    told::{Told, unhindered},
 };
 
 #[derive(Default)]
@@ -18,6 +20,8 @@ struct Akamai {
     /// How each went last.
     gone: BTreeMap<String, String>,
     nonces: Vec<String>,
+    /// How old a signature may be, where not as usual.
+    takes: Option<Duration>,
 }
 
 fn problem(status: u16, title: &str) -> Reply {
@@ -31,7 +35,8 @@ impl Vendor for Akamai {
         let is_client = authorization.starts_with(
             "EG1-HMAC-SHA256 client_token=s3cret-client_token;access_token=s3cret-access_token;",
         );
-        let nonce = nonce_of_akamai(seen, "s3cret-client_secret");
+        let takes = self.takes.unwrap_or(AKAMAI_TAKES);
+        let nonce = nonce_of_akamai(seen, "s3cret-client_secret", takes);
         match nonce {
             Some(nonce) if is_client && !self.nonces.contains(&nonce) => self.nonces.push(nonce),
             _ => return problem(401, "Not authorized"),
@@ -58,7 +63,10 @@ impl Vendor for Akamai {
         for object in objects {
             let fits = match (kind, object) {
                 ("cpcode", Value::Number(_)) => true,
-                ("tag", Value::String(tag)) => tag.len() <= 128 && !tag.contains([':', '*', '@']),
+                ("tag", Value::String(tag)) => {
+                    // And one that it has its own reasons against.
+                    tag.len() <= 128 && !tag.contains([':', '*', '@']) && tag != "refused"
+                }
                 ("url", Value::String(url)) => url.starts_with("http"),
                 _ => false,
             };
@@ -118,4 +126,24 @@ fn without_cp_codes_it_says_what_it_cannot_do() {
     let why = driver.widen(&everything(Mode::Hard)).unwrap_err();
     assert!(why.contains("cp_codes"), "{why}");
     assert!(driver.widen(&tag("a:b", Mode::Soft)).is_err(), "no colon stands in a tag there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_alone_is_signed_in_its_turn() {
+    let takes = Some(Duration::from_secs(1));
+    let double = Double::of(Akamai { takes, ..Akamai::default() }, &[]).await;
+    let seldom = |own: Bounds| Bounds { calls_a_second: 0.5, burst: 1, ..unhindered(own) };
+    let outbox = OutboxConfig { settle: Duration::ZERO, ..OutboxConfig::default() };
+    let timeout = Duration::from_secs(10);
+    let told = Told::by(akamai(&double.api()), seldom, timeout, outbox);
+    let mut asked = Vec::new();
+    for tag in ["a", "refused", "b"] {
+        asked.push(told.purge(Purge::tag(tag).hard()).await);
+    }
+    let mut states = Vec::new();
+    for ask in &asked {
+        states.push(told.ended(ask).await["state"].clone());
+    }
+    assert_eq!(states, ["confirmed", "failed", "confirmed"]);
+    assert!(double.calls() >= 4, "together, and each alone: {}", double.calls());
 }

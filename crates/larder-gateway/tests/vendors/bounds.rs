@@ -1,28 +1,19 @@
 //! Bounds: how much each vendor takes, as its documentation and docs/cdn.md have it; and a double that takes no more.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use larder::{
-    Cache, Purge, Tier,
-    http::{HttpCache, Policy},
-};
-use larder_admin::trail::Trail;
-use larder_gateway::{
-    cdn::{
-        CdnConfig, Cdns, OutboxConfig, Public,
-        driver::{Bounds, Driver},
-        drivers::cloudflare,
-    },
-    downstream::UnderWay,
+use larder::Purge;
+use larder_gateway::cdn::{
+    OutboxConfig,
+    driver::{Bounds, Driver},
+    drivers::cloudflare,
 };
 
 use crate::{
     documented::CLOUDFLARE_DONE,
     double::{Double, Reply, Seen, Vendor},
     setups::{Known, akamai, bunny, cloudfront, fastly, google, larder, nginx, table, varnish},
+    told::Told,
 };
 
 fn plan(plan: &str, api: &str) -> cloudflare::Cloudflare {
@@ -95,27 +86,18 @@ async fn takes_all(name: &str, most: u32, a_second: f64, tags: usize) {
     let bucket =
         Bucket { most: tokens, a_second, tokens, at: Instant::now(), taken: 0, refused: 0 };
     let double = Double::of(bucket, &[]).await;
-    let driver: Arc<dyn Driver> = Arc::new(plan(name, &double.api()));
-    let bounds = Bounds { propagation: Duration::ZERO, most_in_a_call: 1, ..driver.bounds() };
-    let config = CdnConfig {
-        name: "edge".into(),
-        public: Public::default(),
-        bounds,
-        driver,
-        timeout: Duration::from_secs(10),
-        tls: None,
-    };
-    let cache = HttpCache::new(Cache::builder().build(), Policy::guarded());
+    let bounds = |own: Bounds| Bounds { propagation: Duration::ZERO, most_in_a_call: 1, ..own };
     let outbox = OutboxConfig { settle: Duration::ZERO, ..OutboxConfig::default() };
-    let cdns = Cdns::start(&cache, vec![config], outbox, None, UnderWay::default(), false, None);
-    let ask = Trail::ask("a test");
+    let timeout = Duration::from_secs(10);
+    let told = Told::by(plan(name, &double.api()), bounds, timeout, outbox);
+    let mut asked = Vec::new();
     for tag in 0..tags {
-        let purge = Purge::tag(format!("t{tag}")).hard();
-        cache.purge(purge.asked(ask.clone())).await.unwrap();
+        asked.push(told.purge(Purge::tag(format!("t{tag}")).hard()).await);
     }
-    let story = cdns.trail().wait(&ask.id, Tier::Cdn, Duration::from_secs(120)).await.unwrap();
-    let story = serde_json::to_value(story).unwrap();
-    assert_eq!(story["tiers"]["cdn"][0]["state"], "confirmed", "{story}");
+    for ask in &asked {
+        let ended = told.ended(ask).await;
+        assert_eq!(ended["state"], "confirmed", "{ended}");
+    }
     double.look(|vendor| assert_eq!((vendor.refused, vendor.taken), (0, tags), "{name}"));
 }
 

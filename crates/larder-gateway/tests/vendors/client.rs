@@ -1,7 +1,7 @@
 //! Client: makes a driver's calls over a real connection, again where they fail, until each wish has ended.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     time::{Duration, SystemTime},
 };
 
@@ -57,13 +57,14 @@ pub(crate) async fn settle(driver: &dyn Driver, wishes: &[Wish], id: &str) -> To
     let now = SystemTime::now();
     let mut calls: VecDeque<(Call, usize)> =
         driver.calls(wishes, id, now).into_iter().map(|call| (call, 0)).collect();
-    let mut asks: HashSet<Uri> = HashSet::new();
+    // By their addresses, what the vendor calls what they are about.
+    let mut asks: HashMap<Uri, String> = HashMap::new();
     while let Some((call, times)) = calls.pop_front() {
         assert!(times < 50, "it never ends: {:?}", call.head.uri);
         // What failed on its way is made anew: what proves who asks is good for one time. Questions are asked again.
         let again = |call: &Call| {
-            if asks.contains(&call.head.uri) {
-                return call.clone();
+            if let Some(id) = asks.get(&call.head.uri) {
+                return driver.question(id, call.wishes.clone(), SystemTime::now()).unwrap();
             }
             let fresh = driver.calls(wishes, id, SystemTime::now());
             fresh.into_iter().find(|other| other.wishes == call.wishes).unwrap_or(call.clone())
@@ -89,12 +90,13 @@ pub(crate) async fn settle(driver: &dyn Driver, wishes: &[Wish], id: &str) -> To
                 }
                 told.ids.extend(id);
             }
-            Said::Working { id, ask, after } => {
-                assert_eq!(ask.wishes, call.wishes, "the question is about the same");
+            Said::Working { id, after } => {
                 assert!(!after.is_zero());
+                let ask = driver.question(&id, call.wishes.clone(), SystemTime::now()).unwrap();
+                assert_eq!(ask.wishes, call.wishes, "the question is about the same");
+                asks.insert(ask.head.uri.clone(), id.clone());
                 told.ids.push(id);
-                asks.insert(ask.head.uri.clone());
-                calls.push_back((*ask, times + 1));
+                calls.push_back((ask, times + 1));
             }
             Said::Later { after, why } => {
                 assert!(!why.is_empty());

@@ -2,29 +2,43 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use larder::Mode;
-use larder_gateway::cdn::driver::Driver;
+use larder::{Mode, Purge};
+use larder_gateway::cdn::{
+    OutboxConfig,
+    driver::{Bounds, Driver},
+};
 
 use crate::{
     client::{End, send, settle},
     documented::CLOUDFRONT_BEGUN,
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{cloudfront, everything, host, prefix, tags, url},
-    signatures::is_signed_for_aws,
+    signatures::{AWS_TAKES, is_signed_for_aws},
+    told::{Told, unhindered},
 };
 
 #[derive(Default)]
 struct CloudFront {
+    /// How old a signature may be, where not as usual.
+    takes: Option<Duration>,
     /// By reference: the whole order, its id, and how often it was asked for.
     orders: BTreeMap<String, (String, String, u32)>,
     paths: Vec<String>,
     created: usize,
+    /// Orders that were refused because too much was under way.
+    refused: usize,
 }
 
 const PATH: &str = "/2020-05-31/distribution/EDFDVBD6EXAMPLE/invalidation";
 
-fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
+pub(crate) fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     Some(text.split_once(from)?.1.split_once(to)?.0)
+}
+
+/// As they are written in an order.
+pub(crate) fn paths_of(order: &str) -> impl Iterator<Item = &str> {
+    let items = between(order, "<Items>", "</Items>").unwrap_or("").split("</Path>");
+    items.filter_map(|item| item.strip_prefix("<Path>"))
 }
 
 fn wrong(status: u16, code: &str) -> Reply {
@@ -35,13 +49,14 @@ fn wrong(status: u16, code: &str) -> Reply {
     Reply::of(status, body)
 }
 
-fn invalidation(id: &str, status: &str) -> String {
+pub(crate) fn invalidation(id: &str, status: &str) -> String {
     CLOUDFRONT_BEGUN.replace("IDFDVBD632BHDS5", id).replace("InProgress", status)
 }
 
 impl Vendor for CloudFront {
     fn answer(&mut self, seen: &Seen) -> Reply {
-        if !is_signed_for_aws(seen, "AKIDEXAMPLE", "s3cret-secret", "cloudfront") {
+        let takes = self.takes.unwrap_or(AWS_TAKES);
+        if !is_signed_for_aws(seen, ("AKIDEXAMPLE", "s3cret-secret"), "cloudfront", takes) {
             return wrong(403, "SignatureDoesNotMatch");
         }
         let path = seen.target.path();
@@ -61,18 +76,10 @@ impl Vendor for CloudFront {
                     seen.field("content-type").contains("xml") && text.starts_with("<?xml");
                 let space = "xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"";
                 let quantity = between(text, "<Quantity>", "</Quantity>").unwrap_or("");
-                let items = between(text, "<Items>", "</Items>").unwrap_or("");
-                let paths: Vec<String> = items
-                    .split("</Path>")
-                    .filter(|item| !item.is_empty())
-                    .map(|item| item.strip_prefix("<Path>").unwrap().replace("&amp;", "&"))
-                    .collect();
+                let paths: Vec<String> =
+                    paths_of(text).map(|path| path.replace("&amp;", "&")).collect();
                 if !is_xml || !text.contains(space) || quantity != paths.len().to_string() {
                     return wrong(400, "MalformedXML");
-                }
-                let stars = paths.iter().filter(|path| path.ends_with('*')).count();
-                if paths.len() > 3000 || stars > 15 {
-                    return wrong(400, "TooManyInvalidationsInProgress");
                 }
                 let fits = |path: &String| match path.strip_prefix('#') {
                     Some(tag) => {
@@ -88,6 +95,18 @@ impl Vendor for CloudFront {
                 }
                 let reference = between(text, "<CallerReference>", "</CallerReference>").unwrap();
                 let known = self.orders.get(reference).cloned();
+                // What is under way counts, whichever order it came with.
+                let under_way = self.orders.values().filter(|(.., asked)| *asked < 2);
+                let under_way: Vec<&str> =
+                    under_way.flat_map(|(text, ..)| paths_of(text)).collect();
+                let stars =
+                    |paths: &[&str]| paths.iter().filter(|path| path.ends_with('*')).count();
+                let new: Vec<&str> = paths.iter().map(String::as_str).collect();
+                let all = [&under_way[..], &new].concat();
+                if known.is_none() && (all.len() - stars(&all) > 3000 || stars(&all) > 15) {
+                    self.refused += 1;
+                    return wrong(400, "TooManyInvalidationsInProgress");
+                }
                 let id = match known {
                     Some((order, id, _)) if order == text => id,
                     Some(_) => return wrong(400, "InvalidationBatchAlreadyExists"),
@@ -171,15 +190,40 @@ async fn a_temporary_key_shows_its_token_and_signs_it() {
     assert_eq!(ends, [Some(End::Done)]);
 }
 
-#[test]
-fn a_question_is_signed_for_when_it_is_asked() {
-    use larder_gateway::cdn::driver::{Answer, Said};
-    let driver = cloudfront("https://cloudfront.amazonaws.com");
-    let now = std::time::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
-    let call = driver.calls(&tags(1, Mode::Hard), "p", now).remove(0);
-    let (head, ()) = http::Response::builder().status(201).body(()).unwrap().into_parts();
-    let answer = Answer { head, body: invalidation("I1", "InProgress").into() };
-    let Said::Working { ask, after, .. } = driver.said(&call, &answer, now) else { panic!() };
-    assert_eq!(after, Duration::from_secs(5));
-    assert_eq!(ask.head.headers["x-amz-date"], "20150830T123605Z");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_is_signed_when_it_is_asked_however_long_it_had_to_wait() {
+    // The order, and then the first question.
+    let takes = Some(Duration::from_secs(1));
+    let vendor = CloudFront { takes, ..CloudFront::default() };
+    let rests = &[Mishap::None, Mishap::Resting, Mishap::None, Mishap::None];
+    let double = Double::of(vendor, rests).await;
+    let told = Told::at_once(cloudfront(&double.api()), Duration::from_secs(3600));
+    let ask = told.purge(Purge::tag("a").hard()).await;
+    let ended = told.ended(&ask).await;
+    assert_eq!(ended["state"], "confirmed", "{ended}");
+    assert!(double.look(|vendor| vendor.created) == 1 && double.calls() > 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_ordered_than_may_be_under_way_and_others_go_meanwhile() {
+    let double = Double::of(CloudFront::default(), &[]).await;
+    let one_by_one = |own: Bounds| Bounds { most_in_a_call: 1, ..unhindered(own) };
+    let outbox = OutboxConfig { settle: Duration::ZERO, ..OutboxConfig::default() };
+    let timeout = Duration::from_secs(10);
+    let told = Told::by(cloudfront(&double.api()), one_by_one, timeout, outbox);
+    let mut asked = Vec::new();
+    for n in 0..18 {
+        let purge = Purge::prefix(format!("https://a.example/{n}/")).hard();
+        asked.push(told.purge(purge).await);
+    }
+    asked.push(told.purge(Purge::tag("a").hard()).await);
+    for ask in &asked {
+        let ended = told.ended(ask).await;
+        assert_eq!(ended["state"], "confirmed", "{ended}");
+    }
+    double.look(|vendor| {
+        assert_eq!((vendor.created, vendor.refused), (19, 0));
+        let place = |path: &str| vendor.paths.iter().position(|other| other == path);
+        assert!(place("#a") < place("/15/*"), "the tag had to wait for none: {:?}", vendor.paths);
+    });
 }

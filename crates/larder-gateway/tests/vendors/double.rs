@@ -1,11 +1,15 @@
 //! Double: a server on the loopback that plays a vendor, and now and then what goes wrong with one.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use larder_test_support::{origin::Origin, wire::Wire};
 use serde_json::Value;
+use tokio::time::sleep;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -66,6 +70,10 @@ pub(crate) enum Mishap {
     TooMany,
     /// The service is unwell.
     Unwell,
+    /// It is, and says for how long it wants to be left alone: [`RESTS`].
+    Resting,
+    /// It is done, and its answer comes after [`SLOW`].
+    Slow,
     /// It is done, and its answer is lost on its way.
     Lost,
     /// It is done, and its answer breaks off.
@@ -73,6 +81,10 @@ pub(crate) enum Mishap {
     /// It is done, and what stands between has cut the answer's text in an orderly way.
     Cut,
 }
+
+/// Seconds.
+pub(crate) const RESTS: u64 = 3;
+pub(crate) const SLOW: Duration = Duration::from_millis(700);
 
 /// A running double. The mishaps come one after the other, and again from the first.
 pub(crate) struct Double<V> {
@@ -126,8 +138,12 @@ async fn play<V: Vendor>(
         let reply = match mishap {
             Mishap::TooMany => vendor.lock().unwrap().too_many(),
             Mishap::Unwell => Reply::of(503, "<html>unavailable</html>"),
+            Mishap::Resting => Reply::of(503, "{}").with("retry-after", RESTS.to_string()),
             _ => vendor.lock().unwrap().answer(&seen),
         };
+        if mishap == Mishap::Slow {
+            sleep(SLOW).await;
+        }
         let mut body = reply.body.clone();
         if mishap == Mishap::Cut && reply.status < 300 {
             body.truncate(body.len() / 2);
@@ -145,7 +161,12 @@ async fn play<V: Vendor>(
                 drop(wire.try_send(&text[..half]).await);
                 return;
             }
-            _ => wire.send(text + &body).await,
+            // Whoever has waited too long has left.
+            _ => {
+                if wire.try_send(text + &body).await.is_err() {
+                    return;
+                }
+            }
         }
     }
 }

@@ -23,7 +23,8 @@ fn answer(status: u16, fields: &[(&str, &str)], body: &str) -> Answer {
 fn told(driver: &dyn Driver, call: &Call, answer: &Answer) -> String {
     match driver.said(call, answer, SystemTime::now()) {
         Said::Done { id } => format!("done {}", id.unwrap_or_default()),
-        Said::Working { id, ask, .. } => {
+        Said::Working { id, .. } => {
+            let ask = driver.question(&id, call.wishes.clone(), now()).unwrap();
             format!("working {id}: {} {}", ask.head.method, ask.head.uri)
         }
         Said::Partly { not, .. } => format!("partly {not:?}"),
@@ -62,7 +63,7 @@ fn fastly_s() {
     assert_eq!(told(&driver, &call, &said), "done 108-1391560174-974124");
     for (status, body, expected) in [
         (200, FASTLY_ALL, "done "),
-        (401, FASTLY_NO_KEY, "refused 401: Provided"),
+        (401, FASTLY_NO_KEY, "later None 401: Provided"),
         (404, FASTLY_NO_SERVICE, "refused 404: Cannot load service"),
         (500, "<html>", "later None 500"),
         (200, "{\"status\":\"o", "later None 200, and not readable"),
@@ -82,9 +83,9 @@ fn cloudflare_s() {
     );
     let said = told(&driver, &call, &answer(200, &[], CLOUDFLARE_DONE));
     assert_eq!(said, "done 023e105f4ecef8ad9ca31a8372d0c353");
-    for status in [200, 403] {
+    for (status, expected) in [(200, "refused 200"), (403, "later None 403")] {
         let said = told(&driver, &call, &answer(status, &[], CLOUDFLARE_NO_TOKEN));
-        assert_eq!(said, format!("refused {status}: Authentication error"));
+        assert_eq!(said, format!("{expected}: Authentication error"));
     }
     let said = told(&driver, &call, &answer(429, &[("retry-after", "60")], ""));
     assert_eq!(said, "later Some(60) 429");
@@ -104,7 +105,7 @@ fn cloudfront_s() {
     let completed = body.replace("InProgress", "Completed");
     assert_eq!(told(&driver, &call, &answer(200, &[], &completed)), "done IDFDVBD632BHDS5");
     for (status, code, expected) in [
-        (403, "AccessDenied", "refused 403: no"),
+        (403, "AccessDenied", "later None 403: no"),
         (400, "InvalidArgument", "refused 400: no"),
         (400, "TooManyInvalidationsInProgress", "later None 400: no"),
         (400, "Throttling", "later None 400: no"),
@@ -168,7 +169,9 @@ fn google_s() {
         "later None 403: Rate Limit Exceeded"
     );
     let body = body.replace("rateLimitExceeded", "forbidden");
-    assert_eq!(told(&driver, &call, &answer(403, &[], &body)), "refused 403: Rate Limit Exceeded");
+    let said = told(&driver, &call, &answer(403, &[], &body));
+    assert_eq!(said, "later None 403: Rate Limit Exceeded", "who may not may later");
+    assert!(told(&driver, &call, &answer(400, &[], &body)).starts_with("refused 400"));
 }
 
 #[test]

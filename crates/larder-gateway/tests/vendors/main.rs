@@ -12,8 +12,10 @@ mod examples;
 mod laws;
 mod rates;
 mod receipts;
+mod refusals;
 mod setups;
 mod signatures;
+mod told;
 
 mod akamai;
 mod bunny;
@@ -24,3 +26,4 @@ mod google;
 mod nginx;
 mod template;
 mod varnish;
+mod working;

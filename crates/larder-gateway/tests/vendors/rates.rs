@@ -1,27 +1,18 @@
 //! Rates: a vendor that says that no calls are left is asked nothing until there are, and so has none to refuse.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use larder::{
-    Cache, Purge, Tier,
-    http::{HttpCache, Policy},
-};
-use larder_admin::trail::Trail;
-use larder_gateway::{
-    cdn::{
-        CdnConfig, Cdns, OutboxConfig, Public,
-        driver::{Answer, Bounds, Driver},
-    },
-    downstream::UnderWay,
+use larder::Purge;
+use larder_gateway::cdn::{
+    OutboxConfig,
+    driver::{Answer, Bounds, Driver},
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
     double::{Double, Reply, Seen, Vendor},
     setups::{akamai, all, cloudflare, fastly},
+    told::{Told, unhindered},
 };
 
 /// So many calls in each window.
@@ -105,47 +96,28 @@ impl Vendor for Counting {
 async fn is_never_refused(words: Words) {
     let vendor = Counting { words, window: 0, taken: 0, refused: 0, keys: Vec::new() };
     let double = Double::of(vendor, &[]).await;
-    let driver: Arc<dyn Driver> = match words {
-        Words::Fastly => Arc::new(fastly(&double.api())),
-        Words::Cloudflare => Arc::new(cloudflare(&double.api())),
-    };
-    // Its own rate would be no obstacle.
-    let bounds = Bounds {
-        propagation: Duration::ZERO,
-        most_in_a_call: 1,
-        calls_a_second: 1000.0,
-        burst: 1000,
-        ..driver.bounds()
-    };
-    let config = CdnConfig {
-        name: "edge".into(),
-        public: Public::default(),
-        bounds,
-        driver,
-        timeout: Duration::from_secs(10),
-        tls: None,
-    };
-    let cache = HttpCache::new(Cache::builder().build(), Policy::guarded());
+    let one = |own: Bounds| Bounds { most_in_a_call: 1, ..unhindered(own) };
     let outbox = OutboxConfig { settle: Duration::ZERO, ..OutboxConfig::default() };
-    let cdns = Cdns::start(&cache, vec![config], outbox, None, UnderWay::default(), false, None);
+    let timeout = Duration::from_secs(10);
+    // Its own rate would be no obstacle.
+    let told = match words {
+        Words::Fastly => Told::by(fastly(&double.api()), one, timeout, outbox),
+        Words::Cloudflare => Told::by(cloudflare(&double.api()), one, timeout, outbox),
+    };
     let mut asked = Vec::new();
     for tag in 0..TAGS {
-        let ask = Trail::ask("a test");
-        let purge = Purge::tag(format!("t{tag}")).hard();
-        cache.purge(purge.asked(ask.clone())).await.unwrap();
-        asked.push(ask);
+        asked.push(told.purge(Purge::tag(format!("t{tag}")).hard()).await);
     }
     for ask in asked {
-        let story = cdns.trail().wait(&ask.id, Tier::Cdn, Duration::from_secs(60)).await.unwrap();
-        let story = serde_json::to_value(story).unwrap();
-        assert_eq!(story["tiers"]["cdn"][0]["state"], "confirmed", "{story}");
+        let ended = told.ended(&ask).await;
+        assert_eq!(ended["state"], "confirmed", "{ended}");
     }
     double.look(|vendor| {
         assert_eq!(vendor.refused, 0, "{words:?}");
         assert_eq!(vendor.keys.len(), TAGS);
     });
     // What is left of a window at its beginning is not known.
-    assert!(cdns.stats()[0].rests >= 2, "{:?}", cdns.stats());
+    assert!(told.cdns.stats()[0].rests >= 2, "{:?}", told.cdns.stats());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -119,3 +119,24 @@ fn a_template_that_could_not_be_sent_is_refused_where_it_is_written() {
         assert!(wrong.contains(words), "{text}: {wrong}");
     }
 }
+
+#[test]
+fn an_answer_is_read_by_the_table_of_its_call() {
+    use larder_gateway::cdn::driver::{Answer, Said};
+    // One address begins as the other.
+    let driver = template(
+        "[tag]\nurl = \"https://a.example/purge\"\ndone = [200]\n\
+         [everything]\nurl = \"https://a.example/purge/all\"\ndone = [202]",
+    );
+    let now = std::time::SystemTime::now();
+    let answer = |status: u16| {
+        let (head, ()) = http::Response::builder().status(status).body(()).unwrap().into_parts();
+        Answer { head, body: bytes::Bytes::new() }
+    };
+    for (wish, done, not) in [(tag("a", Mode::Hard), 200, 202), (everything(Mode::Hard), 202, 200)]
+    {
+        let call = driver.calls(&[wish], "p", now).remove(0);
+        assert!(matches!(driver.said(&call, &answer(done), now), Said::Done { .. }), "{done}");
+        assert!(matches!(driver.said(&call, &answer(not), now), Said::Refused { .. }), "{not}");
+    }
+}

@@ -9,6 +9,7 @@ use http::{Response, request::Parts as Head};
 use larder_policy::{
     freshness::Freshness,
     outgoing::{Known, Standing, tell_stale},
+    reason::Reason,
     reuse::Variant,
     settings::Policy,
     tags,
@@ -29,9 +30,10 @@ pub(crate) fn note(
     handling: Handling,
     stored: Option<Variant<'_>>,
 ) {
-    // What was purged softly is younger than its origin said it may be, and stale all the same: who reads the fields alone
-    // would keep it. That holds without any rule.
-    if stored.is_some_and(|stored| stored.marked_stale.is_some()) {
+    // What was purged softly is younger than its origin said it may be, and stale all the same; of what is older not every cache
+    // looks at the age. Who reads the fields alone would keep both. That holds without any rule.
+    let is_marked = stored.is_some_and(|stored| stored.marked_stale.is_some());
+    if is_marked || stands_in(handling) {
         tell_stale(answer.headers_mut());
     }
     let outgoing = policy.says_outside();
@@ -48,6 +50,15 @@ pub(crate) fn note(
     });
     let standing = standing(policy, now, handling, stored);
     answer.extensions_mut().insert(Known { standing, tags });
+}
+
+/// Whether it is stale, and answers all the same.
+fn stands_in(handling: Handling) -> bool {
+    match handling {
+        Handling::Served { reason, .. } | Handling::Found { reason, .. } => reason != Reason::Hit,
+        Handling::Forwarded { outcome, .. } => matches!(outcome, ReplyOutcome::StoodIn(_)),
+        Handling::Refused(_) => false,
+    }
 }
 
 fn standing(

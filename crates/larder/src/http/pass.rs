@@ -6,14 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Method, Request, Response, Uri, request::Parts as Head};
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, header::CONTENT_TYPE,
+    request::Parts as Head,
+};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use larder_policy::{
     head::{Exchange, ResponseHead},
     invalidate::{invalidates, is_safe},
     key::RequestKey,
-    own_tag::hide_own_tags,
+    own_tag::{hide_own_tags, names_own_versions_alone},
     reason::Reason,
     settings::Policy,
 };
@@ -72,6 +76,9 @@ pub(crate) async fn pass(
     passing: Passing,
     origin: Origin,
 ) -> Result<Response<Body>, NoAnswer> {
+    if names_own_versions_alone(&passing.policy, &passing.head.headers) {
+        return Ok(is_another_version(&cache, &passing));
+    }
     let turn = match &cache.passing_turns {
         Some(turns) => {
             let (url, limit) = (passing.url(), cache.settings.turn_wait);
@@ -94,6 +101,21 @@ pub(crate) async fn pass(
         answered.send(forward(&forwards, passing, origin, turn).await).ok();
     });
     answer.await.unwrap_or_else(|_| Err(cache.given_up()))
+}
+
+/// 412: whoever asks for a change of a version that the cache alone knows by its tag. Nobody can tell whether it is the last one.
+fn is_another_version(cache: &Parts, passing: &Passing) -> Response<Body> {
+    const DETAIL: &str = "{\"type\":\"about:blank\",\"title\":\"Precondition Failed\",\"status\":412,\
+        \"detail\":\"If-Match names a tag that a cache on the way has given, and the service cannot compare it\"}";
+    let mut answer = Response::new(Body::from(Bytes::from_static(DETAIL.as_bytes())));
+    *answer.status_mut() = StatusCode::PRECONDITION_FAILED;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let handling = Handling::Refused(Reason::Precondition);
+    explain(answer.headers_mut(), handling, None, None, (&passing.policy, cache.now()));
+    if passing.head.extensions.get::<ShowHandled>().is_some() {
+        answer.extensions_mut().insert(handling.handled(Instant::now(), Duration::ZERO));
+    }
+    answer
 }
 
 async fn forward(

@@ -116,11 +116,6 @@ impl CloudFront {
     fn invalidations(&self) -> String {
         format!("{}/2020-05-31/distribution/{}/invalidation", self.api.as_str(), self.distribution)
     }
-
-    fn asked_how_far(&self, id: &str, wishes: Vec<usize>, at: SystemTime) -> Call {
-        let url = format!("{}/{}", self.invalidations(), percent(id));
-        self.signer.signed(call(Method::GET, &url, "", wishes), at)
-    }
 }
 
 impl Driver for CloudFront {
@@ -191,7 +186,21 @@ impl Driver for CloudFront {
         true
     }
 
-    fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
+    fn question(&self, id: &str, wishes: Vec<usize>, now: SystemTime) -> Option<Call> {
+        let url = format!("{}/{}", self.invalidations(), percent(id));
+        Some(self.signer.signed(call(Method::GET, &url, "", wishes), now))
+    }
+
+    fn most_working(&self, what: &What) -> Option<(&'static str, usize)> {
+        let is_plain = match what {
+            What::Tag(_) => true,
+            What::Url(url) => naming::parts(url).is_some_and(|(_, path)| !path.ends_with('*')),
+            _ => false,
+        };
+        Some(if is_plain { ("path", MOST_PATHS) } else { ("path with a star", MOST_WILDCARDS) })
+    }
+
+    fn said(&self, _call: &Call, answer: &Answer, now: SystemTime) -> Said {
         let text = std::str::from_utf8(&answer.body).unwrap_or_default();
         if !answer.head.status.is_success() {
             const FULL: [&str; 4] = [
@@ -212,12 +221,7 @@ impl Driver for CloudFront {
         };
         match status {
             "Completed" => Said::Done { id: Some(id.to_owned()) },
-            _ => Said::Working {
-                id: id.to_owned(),
-                // Signed for when it is asked.
-                ask: Box::new(self.asked_how_far(id, call.wishes.clone(), now + ASK_AGAIN)),
-                after: ASK_AGAIN,
-            },
+            _ => Said::Working { id: id.to_owned(), after: ASK_AGAIN },
         }
     }
 

@@ -108,7 +108,8 @@ pub(super) fn until(answer: &Answer, name: &str, now: SystemTime) -> Option<Dura
     Some(at.duration_since(now).unwrap_or_default().min(LONGEST_WAIT))
 }
 
-/// What an answer means that is no success: what passes by itself is asked again, the rest is refused.
+/// What an answer means that is no success: what passes by itself, or when somebody mends credentials, is asked again; the rest
+/// is refused.
 pub(super) fn failed(answer: &Answer, now: SystemTime) -> Said {
     let why = why(answer);
     match is_passing(answer.head.status) {
@@ -133,12 +134,18 @@ pub(in crate::cdn) fn shown_by_status(answer: &Answer, what: &str) -> Shown {
     }
 }
 
-pub(super) fn is_passing(status: StatusCode) -> bool {
+fn is_passing(status: StatusCode) -> bool {
     status.is_server_error()
+        || is_about_credentials(status)
         || matches!(
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY
         )
+}
+
+/// A token that is renewed late, or a key that was exchanged, is not the purge's fault.
+pub(in crate::cdn) fn is_about_credentials(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 /// The status, and what the vendor says in the places where vendors say it.

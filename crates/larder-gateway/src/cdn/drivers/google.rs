@@ -17,10 +17,7 @@ use super::{
     batch::{Room, batches},
     credential::{Renewed, Secrets, Wrong},
     escape::{percent, uuid},
-    exchange::{
-        Api, With, call, failed, is_passing, json, name, retry_after, shown_by_status, unreadable,
-        why,
-    },
+    exchange::{Api, With, call, failed, json, name, shown_by_status, unreadable},
     naming,
 };
 use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
@@ -184,23 +181,17 @@ impl Driver for Google {
         true
     }
 
-    fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
-        let said = json(answer);
+    fn question(&self, id: &str, wishes: Vec<usize>, _now: SystemTime) -> Option<Call> {
+        let url = format!("{}/operations/{}", self.global(), percent(id));
+        Some(self.authorized(call(Method::GET, &url, "", wishes)))
+    }
+
+    fn said(&self, _call: &Call, answer: &Answer, now: SystemTime) -> Said {
         if !answer.head.status.is_success() {
             // 403 is both: you may not, and not so often.
-            let reason = said
-                .as_ref()
-                .and_then(|said| said.pointer("/error/errors/0/reason"))
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            let is_much =
-                matches!(reason, "rateLimitExceeded" | "userRateLimitExceeded" | "quotaExceeded");
-            return match is_much && !is_passing(answer.head.status) {
-                true => Said::Later { after: retry_after(answer, now), why: why(answer) },
-                false => failed(answer, now),
-            };
+            return failed(answer, now);
         }
-        let Some(said) = said else { return unreadable(answer) };
+        let Some(said) = json(answer) else { return unreadable(answer) };
         let Some(id) = said["name"].as_str().map(str::to_owned) else { return unreadable(answer) };
         match said["status"].as_str() {
             Some("DONE") if said.get("error").is_some() => {
@@ -209,12 +200,7 @@ impl Driver for Google {
                 Said::Refused { why }
             }
             Some("DONE") => Said::Done { id: Some(id) },
-            Some(_) => {
-                let url = format!("{}/operations/{}", self.global(), percent(&id));
-                let ask = super::exchange::call(Method::GET, &url, "", call.wishes.clone());
-                let ask = Box::new(self.authorized(ask));
-                Said::Working { id, ask, after: ASK_AGAIN }
-            }
+            Some(_) => Said::Working { id, after: ASK_AGAIN },
             None => unreadable(answer),
         }
     }

@@ -151,8 +151,12 @@ impl Driver for Larder {
         calls.collect()
     }
 
+    fn question(&self, id: &str, wishes: Vec<usize>, _now: SystemTime) -> Option<Call> {
+        Some(self.asked(Method::GET, &format!("/v1/purges/{id}"), String::new(), wishes))
+    }
+
     /// It is done where all its tiers say so; its own CDNs, too, since its readers are behind them.
-    fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
+    fn said(&self, _call: &Call, answer: &Answer, now: SystemTime) -> Said {
         if !answer.head.status.is_success() {
             return failed(answer, now);
         }
@@ -170,13 +174,9 @@ impl Driver for Larder {
         if is_shared && cdns.iter().all(|cdn| cdn["state"] == "confirmed") {
             return Said::Done { id: Some(id) };
         }
-        let path = format!("/v1/purges/{id}");
         let is_name = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         match is_name {
-            true => {
-                let ask = self.asked(Method::GET, &path, String::new(), call.wishes.clone());
-                Said::Working { id, ask: Box::new(ask), after: ASK_AFTER }
-            }
+            true => Said::Working { id, after: ASK_AFTER },
             false => unreadable(answer),
         }
     }

@@ -27,4 +27,7 @@ pub mod template;
 pub mod varnish;
 
 pub use self::credential::{OfProcess, Renewed, Secret, Secrets, Wrong};
-pub(super) use self::{exchange::shown_by_status, quota::by_standard};
+pub(super) use self::{
+    exchange::{is_about_credentials, shown_by_status},
+    quota::by_standard,
+};

@@ -388,7 +388,10 @@ impl Driver for Template {
             };
             // No two calls have the same: who takes it for the name of a request would do the first of them alone.
             let id = format!("{id}-{}", short(&format!("{kind:?} {items:?}")));
-            Some(request.made(&items, self.secret.as_ref(), (&id, mode), places))
+            let mut call = request.made(&items, self.secret.as_ref(), (&id, mode), places);
+            // By whose table its answer is read.
+            call.head.extensions.insert(kind);
+            Some(call)
         });
         calls.collect()
     }
@@ -403,16 +406,8 @@ impl Driver for Template {
 
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
         let status = answer.head.status.as_u16();
-        let Config { tag, url, prefix, host, everything, .. } = &self.config;
-        // Which of them it was, its method and its path say; where several are alike, one has to say that it is done.
-        let of_call = |request: &&Request| {
-            let path = request.url.split(['{', '?']).next().unwrap_or_default();
-            request.method == call.head.method.as_str()
-                && call.head.uri.to_string().starts_with(path)
-        };
-        let tables = [tag, url, prefix, host, everything];
-        let mut asked = tables.into_iter().flatten().filter(of_call);
-        match asked.any(|request| request.is_done(status)) {
+        let request = call.head.extensions.get().and_then(|kind| self.request(*kind));
+        match request.is_some_and(|request| request.is_done(status)) {
             true => Said::Done { id: None },
             false => failed(answer, now),
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
-    escape::literal,
+    escape::{element, literal},
     exchange::{Api, With, call, failed},
     naming,
 };
@@ -108,6 +108,15 @@ fn is_for_bans(text: &str) -> bool {
     text.len() <= 2048 && !text.contains(['"', '\\', '\'', '&', '|'])
 }
 
+/// How many objects it has let go, where the VCL says that as the reason (`synth(200, "" + xkey.purge(…))`): Varnish's own page
+/// has it in its title, behind the status.
+fn counted(answer: &Answer) -> Option<u64> {
+    let title = element(std::str::from_utf8(&answer.body).ok()?, "title")?;
+    let (_, reason) = title.trim().split_once(' ')?;
+    let digits = reason.split(|character: char| !character.is_ascii_digit());
+    digits.filter(|digits| !digits.is_empty()).find_map(|digits| digits.parse().ok())
+}
+
 impl Driver for Varnish {
     fn vendor(&self) -> &'static str {
         "varnish"
@@ -188,7 +197,7 @@ impl Driver for Varnish {
 
     fn said(&self, _call: &Call, answer: &Answer, now: SystemTime) -> Said {
         match answer.head.status.is_success() {
-            true => Said::Done { id: None },
+            true => Said::Done { id: counted(answer).map(|count| format!("{count} objects")) },
             false => failed(answer, now),
         }
     }
@@ -198,5 +207,31 @@ impl Driver for Varnish {
         let tag = HeaderValue::from_static("larder-probe");
         let call = self.asked("PURGE", self.api.host(), "/", Vec::new());
         self.has_xkey.then(|| call.with(XKEY_SOFTPURGE, tag)).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_objects_went_is_read_in_the_page_that_varnish_makes() {
+        let page = |title: &str| {
+            let (head, ()) = http::Response::new(()).into_parts();
+            let body = format!("<html>\n  <head>\n    <title>{title}</title>\n  </head></html>");
+            Answer { head, body: body.into() }
+        };
+        for (title, count) in [
+            ("200 3", Some(3)),
+            ("200 0", Some(0)),
+            ("200 purged 12", Some(12)),
+            ("200 Purged", None),
+            ("200", None),
+            ("200 99999999999999999999", None),
+        ] {
+            assert_eq!(counted(&page(title)), count, "{title}");
+        }
+        let empty = Answer { body: "".into(), ..page("") };
+        assert_eq!(counted(&empty), None);
     }
 }

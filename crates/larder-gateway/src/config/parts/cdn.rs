@@ -29,13 +29,17 @@ pub struct CdnPart {
     /// The scheme that its readers ask with: http or https. Default the one that this gateway is asked with
     #[schemars(example = &"https")]
     pub scheme: Option<SchemeWord>,
+    /// Whose account it is at its vendor, in a word of your own: those of one account share its calls, the least that one of them
+    /// says. Default that of its credentials
+    #[schemars(example = &"agency")]
+    pub account: Option<String>,
     /// How many calls it takes in a minute; more wait. Default as its vendor says
     #[schemars(example = 300)]
     pub calls_per_minute: Option<Count>,
     /// How many of these at once, after a rest. Default as its vendor says
     #[schemars(example = 25)]
     pub burst: Option<Count>,
-    /// How many tags or URLs go into one call. Default as its vendor says
+    /// How many tags or URLs go into one call: no more than its vendor takes. Default as its vendor says
     #[schemars(example = 100)]
     pub max_per_call: Option<Count>,
     /// So long after a purge is done its edges may still be filled with what an inner node of it had: then it is purged

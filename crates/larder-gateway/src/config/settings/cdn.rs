@@ -24,6 +24,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Letters of a name.
 const LONGEST_NAME: usize = 64;
 
+const NAME: &str = "a name is up to 64 letters, digits, -, _ and .";
+
+fn is_name_of(name: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(is_name)
+}
+
 /// A driver, or what is wrong with its table.
 type Made = Result<Arc<dyn Driver>, Wrong>;
 
@@ -75,16 +82,21 @@ impl Check<'_> {
     fn cdn(&mut self, path: &str, part: &CdnPart) -> Option<CdnConfig> {
         let driver = self.driver(path, part)?;
         let name = part.name.as_deref().unwrap_or(driver.vendor());
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(is_name) {
-            let what = "a name is up to 64 letters, digits, -, _ and .";
-            self.note(&format!("{path}.name"), what);
+        if !is_name_of(name) {
+            self.note(&format!("{path}.name"), NAME);
         }
         let own = driver.bounds();
-        let per_call = part.max_per_call.map(|count| count.0.get());
+        let per_call = part.max_per_call.map_or(own.most_in_a_call, |count| count.0.get());
+        if per_call > own.most_in_a_call {
+            let what =
+                format!("{} takes {} in a call at most", driver.vendor(), own.most_in_a_call);
+            self.note(&format!("{path}.max_per_call"), what);
+        }
+        if part.account.as_ref().is_some_and(|account| !is_name_of(account)) {
+            self.note(&format!("{path}.account"), NAME);
+        }
         let bounds = Bounds {
-            // A vendor takes no more than it says.
-            most_in_a_call: per_call.unwrap_or(usize::MAX).min(own.most_in_a_call),
+            most_in_a_call: per_call,
             calls_a_second: part
                 .calls_per_minute
                 .map_or(own.calls_a_second, |count| count.0.get() as f64 / 60.0),
@@ -114,8 +126,9 @@ impl Check<'_> {
         let ca_file = part.ca_file.as_ref().map(|file| self.places.resolve(&of_ca, file));
         let tls = OriginTls::new(&OriginTlsOptions { ca_file, ..OriginTlsOptions::default() });
         let tls = tls.map_err(|error| self.note(&of_ca, error.to_string())).ok();
-        let (name, public) = (name.into(), Public { hosts, scheme, is_told_tags: false });
-        Some(CdnConfig { name, driver, public, bounds, timeout, tls })
+        let (name, public) = (name.into(), Public { hosts, scheme });
+        let account = part.account.as_deref().map(Arc::from);
+        Some(CdnConfig { name, driver, public, bounds, account, timeout, tls })
     }
 
     fn driver(&mut self, path: &str, part: &CdnPart) -> Option<Arc<dyn Driver>> {
@@ -192,7 +205,7 @@ impl Check<'_> {
             let what = "there is no [[cdn]]: nothing is written to this file";
             self.doubts.push(Mistake::new(self.places.of("outbox.journal").cloned(), what));
         }
-        OutboxConfig { file, old_answers, settle, give_up }
+        OutboxConfig { file, old_answers, settle, give_up, tells_tags: false }
     }
 
     fn cdn_time(

@@ -191,8 +191,8 @@ impl Settings {
         let mut gateway =
             GatewayConfig { purge, refresh, ..check.gateway(server, &listeners, secrets) };
         gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
-        let mut cdns = check.cdns(cdn);
-        let outbox = check.outbox(outbox, !cdns.is_empty(), shared.url.is_some());
+        let cdns = check.cdns(cdn);
+        let mut outbox = check.outbox(outbox, !cdns.is_empty(), shared.url.is_some());
         let process_memory = memory.process.as_ref().map(|size| size.0);
         let size = size_of(memory);
         match process_memory {
@@ -229,6 +229,7 @@ impl Settings {
         let of_purges = check.doubts_of_purges(of_purges, gateway.purge.as_ref());
         if let Some((_, rules_of_routes)) = &of_ways {
             check.doubt_of_tags((defaults, rules_of_routes), &gateway);
+            check.doubt_of_shown_tags((defaults, rules_of_routes), &cdns);
         }
         let of_certificates = check.doubts_of_certificates(&listeners, route, SystemTime::now());
         let Check { mistakes, mut doubts, .. } = check;
@@ -251,7 +252,7 @@ impl Settings {
         let readers = gateway.trusted_readers.clone();
         let written = Written::new(config, places, (ways.clone(), &rules_of_routes), readers);
         gateway.written = Some(Arc::new(written));
-        cdns.iter_mut().for_each(|cdn| cdn.public.is_told_tags = tells_tags);
+        outbox.tells_tags = tells_tags;
         doubts.extend(doubts_of_upgrades(all_ways, &upstreams, places));
         Ok(Settings {
             listeners,

@@ -13,6 +13,7 @@ use larder::http::policy::{
 use super::check::Check;
 use crate::{
     GatewayConfig,
+    cdn::CdnConfig,
     config::{
         mistake::Mistake,
         nearest::nearest,
@@ -211,6 +212,21 @@ impl Check<'_> {
             let what = "nobody is told these tags: say in trusted_peers from where the CDN asks";
             let place = self.places.of(&format!("{path}.cdn_tags")).cloned();
             self.doubts.push(Mistake::new(place, what));
+        }
+    }
+
+    /// Without a rule a CDN has its tags with two lines of configuration, and so has everybody else.
+    pub(super) fn doubt_of_shown_tags(
+        &mut self,
+        (defaults, routes): (&Rules, &[Rules]),
+        cdns: &[CdnConfig],
+    ) {
+        let knows_tags = |cdn: &CdnConfig| cdn.driver.vendor() != "nginx";
+        let mut all = routes.iter().chain([defaults]);
+        if cdns.iter().any(knows_tags) && all.all(|rules| rules.cdn_tags.is_none()) {
+            let what = "answers tell their tags to every visitor, as services write them: say cdn_tags in [defaults], and \
+                        in trusted_peers from where the CDN asks";
+            self.doubts.push(Mistake::new(self.places.of("cdn").cloned(), what));
         }
     }
 

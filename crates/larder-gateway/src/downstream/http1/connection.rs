@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -38,7 +39,7 @@ use crate::{
         pace::{ALONE, Pace},
         peer::Peer,
         span::Span,
-        under_way::Seat,
+        under_way::{Seat, may_be_kept},
     },
     problem::Problem,
     timer::{Timer, after},
@@ -263,6 +264,16 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             && self.outbox.is_empty()
         {
             seat.begin();
+        }
+    }
+
+    /// An answer that no cache outside can keep is waited for by nobody. Not where older ones wait to be written before it.
+    pub(super) fn note_what_none_keeps(&self, headers: &HeaderMap) {
+        if let Some(seat) = &self.seat
+            && self.outbox.is_empty()
+            && !may_be_kept(headers)
+        {
+            seat.end();
         }
     }
 

@@ -244,6 +244,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 entry.refused(parts.status, refusal.reason());
             }
         }
+        self.note_what_none_keeps(&parts.headers);
         let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), facts);
         let sent = self.send(body, promise.ending, &mut upload, entry.as_deref_mut()).await;
         if let (Some(entry), Sent::Whole | Sent::WholeButNoMore, None) = (&mut entry, sent, refusal)

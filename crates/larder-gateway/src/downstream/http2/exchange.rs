@@ -44,6 +44,7 @@ use crate::{
         lent::loan_of,
         peer::Peer,
         tunnel::{self, Limits},
+        under_way::may_be_kept,
     },
     interim::{self, Interims},
     problem::Problem,
@@ -139,7 +140,7 @@ pub(super) async fn exchange<S, B>(
         }
         return;
     }
-    let _under_way = config.under_way.as_ref().map(|answers| {
+    let under_way = config.under_way.as_ref().map(|answers| {
         let seat = answers.seat();
         seat.begin();
         seat
@@ -178,7 +179,13 @@ pub(super) async fn exchange<S, B>(
         wait_for(pin!(service.call(request)), &mut respond, &mut side_work).await
     };
     match answered {
-        Ok(response) => answer(response, respond, facts, side_work, entry).await,
+        Ok(response) => {
+            let goes_on = side_work.opening.is_some();
+            // What no cache outside can keep is waited for by nobody.
+            let under_way = under_way.filter(|_| !goes_on && may_be_kept(response.headers()));
+            answer(response, respond, facts, side_work, entry).await;
+            drop(under_way);
+        }
         Err(Interrupted::Refused(refusal)) => {
             config.counters.refused(refusal.reason());
             note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());

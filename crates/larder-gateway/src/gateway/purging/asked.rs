@@ -1,5 +1,7 @@
 //! Asked: what a request to purge names, in the words of the caches that applications were set up for.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, Method, request::Parts};
 use larder::{Glob, GlobError, Mode, Purge};
 
@@ -69,6 +71,21 @@ const X_PURGE_METHOD: HeaderName = HeaderName::from_static("x-purge-method");
 /// Whether requests with this method are to purge something.
 pub(super) fn is_to_purge(method: &Method) -> bool {
     ["PURGE", "BAN", "PURGEKEYS", "PURGETAGS"].contains(&method.as_str())
+}
+
+/// No longer does an answer wait for what is outside.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// For how long the answer is to wait until all tiers have the purge, the CDNs among them: `Prefer: wait=10` (RFC 7240 §4.3).
+pub(super) fn wait(head: &Parts) -> Option<Duration> {
+    let lines = head.headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
+    let mut preferences = lines.flat_map(|line| line.split([',', ';']));
+    let seconds = preferences.find_map(|preference| {
+        let (name, value) = preference.split_once('=')?;
+        let is_wait = name.trim().eq_ignore_ascii_case("wait");
+        is_wait.then(|| value.trim().trim_matches('"').parse::<u64>().ok()).flatten()
+    });
+    seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT))
 }
 
 /// What `head` asks for. `usual` is the mode where it says none.
@@ -243,6 +260,26 @@ mod tests {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let asked = read(&head, Mode::Soft)?;
         Ok(asked.purges.iter().map(|purge| format!("{} {}", purge.mode, purge.scope)).collect())
+    }
+
+    #[test]
+    fn who_prefers_to_wait_is_waited_for_and_not_for_ever() {
+        for (fields, seconds) in [
+            (&[][..], None),
+            (&[("prefer", "wait=10")], Some(10)),
+            (&[("prefer", "respond-async, Wait = \"5\"")], Some(5)),
+            (&[("prefer", "return=minimal"), ("prefer", "wait=0")], Some(0)),
+            (&[("prefer", "wait=99999999")], Some(60)),
+            (&[("prefer", "wait=-1")], None),
+            (&[("prefer", "wait")], None),
+        ] {
+            let mut request = Request::builder().method("PURGE");
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(wait(&head).map(|wait| wait.as_secs()), seconds, "{fields:?}");
+        }
     }
 
     #[test]

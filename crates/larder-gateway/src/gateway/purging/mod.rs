@@ -24,13 +24,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use larder::{
-    Mode, Purge, PurgeError, Receipt,
+    Mode, Purge, PurgeError, Receipt, Tier,
     http::{HttpCache, policy::proxy_status::ProxyError},
 };
 use larder_admin::{
     ReceiptView, Refreshed,
     access::{Attempts, Token},
-    trail::Trail,
+    trail::{Story, Trail},
     walks::{ASK_AGAIN, NoWalk, Walks, is_walk},
 };
 use serde::Serialize;
@@ -182,13 +182,23 @@ impl Purges {
             }
             _ => None,
         };
-        if let Some(trail) = self.0.trail.get() {
-            trail.told(&named.id, &receipts);
-            trail.kept().await;
-        }
-        let id = self.0.trail.get().map(|_| named.id.to_string());
-        let purged = Purged { id, refresh, ..Purged::of(cache, &receipts) };
+        let story = match self.0.trail.get() {
+            Some(trail) => {
+                trail.told(&named.id, &receipts);
+                trail.kept(&named.id).await;
+                match asked::wait(head) {
+                    Some(within) => trail.wait(&named.id, Tier::Cdn, within).await,
+                    None => trail.story(&named.id),
+                }
+            }
+            None => None,
+        };
+        let mut purged = Purged { story, refresh, ..Purged::of(cache, &receipts) };
         tracing::info!(purged = purged.purged, mode = purged.mode, "purged {}", logged(&receipts));
+        if purged.story.is_some() {
+            // It says the mode itself.
+            purged.mode = None;
+        }
         Ok(purged)
     }
 
@@ -243,12 +253,13 @@ fn logged(receipts: &[Receipt]) -> String {
 /// What was done: as the admin API tells it.
 #[derive(Serialize)]
 struct Purged {
-    /// By this name it is found again, where it is remembered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
+    /// How far each tier is, and by which name it is found again, where it is remembered.
+    #[serde(flatten)]
+    story: Option<Story>,
     /// How many entries that was, where they are counted.
     purged: Option<usize>,
-    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
     /// What of it will be asked for again, where that is wished.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<Refreshed>,
@@ -259,10 +270,10 @@ impl Purged {
     fn of(cache: &HttpCache, receipts: &[Receipt]) -> Purged {
         let name = cache.cache().name();
         Purged {
-            id: None,
+            story: None,
             purged: receipts.iter().map(|receipt| receipt.entries).sum(),
             refresh: None,
-            mode: receipts.first().map_or(Mode::default(), |receipt| receipt.mode).as_str(),
+            mode: Some(receipts.first().map_or(Mode::default(), |receipt| receipt.mode).as_str()),
             receipts: receipts.iter().map(|receipt| ReceiptView::of(name, receipt)).collect(),
         }
     }

@@ -1,4 +1,10 @@
 //! Worker: the calls to one CDN, one after the other, in the order of the log.
+//!
+//! What the vendor works on behind the scenes is asked about in between ([`questions`]). A refusal that may be about one of
+//! several is looked into ([`refused`]).
+
+mod questions;
+mod refused;
 
 use std::{
     collections::HashMap,
@@ -11,21 +17,20 @@ use http::StatusCode;
 use larder_admin::trail::Keeper;
 use tokio::time::{Instant, sleep_until};
 
+use self::questions::{Question, Questions};
 use super::{
     CallEnd, Cdn, Inside,
-    driver::{Call, Said},
-    hidden,
+    driver::{Call, Said, Wish},
+    drivers, hidden,
     queue::{Fate, Job, Queue, Under},
     rate::pause_after,
 };
 use crate::origins::dice::dice;
 
-/// So many calls may be worked on by the vendor behind the scenes; others wait until one of them is done.
-pub(super) const MOST_WORKING: usize = 32;
 /// A call that fails so often makes room for others, and is tried again later.
 const TRIES: u32 = 4;
-/// What a vendor works on is asked about no more often.
-const LEAST_ASK: Duration = Duration::from_millis(100);
+/// Where the vendor works on as many as it takes, it is looked so often whether it is done with some.
+const FULL: Duration = Duration::from_secs(1);
 
 /// What was asked for, and what is still open of it.
 struct Run {
@@ -40,14 +45,6 @@ struct Run {
     kept: HashMap<usize, u64>,
 }
 
-/// A question about what the vendor works on.
-struct Poll {
-    at: Instant,
-    ask: Call,
-    run: u64,
-    failures: u32,
-}
-
 /// What came of a call.
 struct Heard {
     said: Said,
@@ -57,11 +54,19 @@ struct Heard {
     ids: HashMap<usize, Arc<str>>,
 }
 
+/// What to do next.
+enum Next {
+    Begin(Job),
+    Ask(Question),
+}
+
 struct Worker {
     inside: Arc<Inside>,
     place: usize,
     runs: HashMap<u64, Run>,
-    polls: Vec<Poll>,
+    questions: Questions,
+    /// Whether the last thing done was a question.
+    has_asked: bool,
     last_run: u64,
     source: u32,
     failures: u32,
@@ -69,23 +74,23 @@ struct Worker {
 
 /// Until its task is dropped.
 pub(super) async fn work(inside: Arc<Inside>, place: usize) {
-    let bounds = inside.cdns[place].config.bounds;
     let source = (dice() * f64::from(u32::MAX)) as u32;
-    let (runs, polls) = (HashMap::new(), Vec::new());
-    let mut worker = Worker { inside, place, runs, polls, last_run: 0, source, failures: 0 };
+    let (runs, questions) = (HashMap::new(), Questions::default());
+    let mut worker = Worker {
+        inside,
+        place,
+        runs,
+        questions,
+        has_asked: false,
+        last_run: 0,
+        source,
+        failures: 0,
+    };
     loop {
-        let now = Instant::now();
-        if let Some(due) = worker.polls.iter().position(|poll| poll.at <= now) {
-            let poll = worker.polls.swap_remove(due);
-            worker.ask(poll).await;
-            continue;
-        }
-        let most = bounds.most_in_a_call;
-        let may_begin = worker.polls.len() < MOST_WORKING;
-        let job = if may_begin { worker.cdn().queue().take(most, now) } else { None };
-        match job {
-            Some(job) => worker.begin(job).await,
-            None => worker.wait(may_begin).await,
+        match worker.next(Instant::now()) {
+            Some(Next::Begin(job)) => worker.begin(job).await,
+            Some(Next::Ask(question)) => worker.ask(question).await,
+            None => worker.wait().await,
         }
     }
 }
@@ -99,10 +104,27 @@ impl Worker {
         self.inside.tell(self.place, &mut self.inside.outbox());
     }
 
-    async fn wait(&self, may_begin: bool) {
-        let next_job = if may_begin { self.cdn().queue().next_due() } else { None };
-        let next_poll = self.polls.iter().map(|poll| poll.at).min();
-        let next = next_job.into_iter().chain(next_poll).min();
+    /// Questions and what is new take turns: neither keeps the other waiting.
+    fn next(&mut self, now: Instant) -> Option<Next> {
+        let most = self.cdn().config.bounds.most_in_a_call;
+        let question = match self.has_asked {
+            true => None,
+            false => self.questions.take(now),
+        };
+        let next = match question {
+            Some(question) => Some(Next::Ask(question)),
+            None => {
+                let job = self.cdn().queue().take(most, now).map(Next::Begin);
+                job.or_else(|| self.questions.take(now).map(Next::Ask))
+            }
+        };
+        self.has_asked = matches!(next, Some(Next::Ask(_)));
+        next
+    }
+
+    async fn wait(&self) {
+        let next_job = self.cdn().queue().next_due();
+        let next = next_job.into_iter().chain(self.questions.next()).min();
         tokio::select! {
             () = self.cdn().news.notified() => {}
             () = async {
@@ -121,27 +143,79 @@ impl Worker {
         let driver = Arc::clone(&self.cdn().config.driver);
         let batch = self.name(&job);
         let calls = driver.calls(&job.wishes, &batch, SystemTime::now());
-        let count = calls.len();
         let mut open = vec![0; job.wishes.len()];
         for call in &calls {
             call.wishes.iter().for_each(|wish| open[*wish] += 1);
         }
+        let (fitting, full) = self.that_fit(&job.wishes, calls);
         let kept = match &job.again {
             Some(Under { entry, .. }) => entry.iter().map(|entry| (0, *entry)).collect(),
-            None if driver.knows_calls_again() => self.keep(&job, &batch, &calls).await,
+            None if driver.knows_calls_again() => self.keep(&job, &batch, &fitting).await,
             None => HashMap::new(),
         };
-        self.cdn().queue().sent(&job, &batch, None);
-        self.tell();
+        if !fitting.is_empty() {
+            self.cdn().queue().sent(&job, &batch, None);
+            self.tell();
+        }
         let forgotten: Vec<usize> = (0..open.len()).filter(|wish| open[*wish] == 0).collect();
         let began = Instant::now();
         self.runs.insert(run, Run { job, batch, began, open, vendor_id: None, kept });
         let why: Arc<str> = "no call can ask for this".into();
         self.settle(run, &forgotten, &Fate::Failed { why });
-        for nth in 0..count {
-            self.call(run, nth).await;
+        for call in full {
+            self.put_off(run, &call.wishes);
+        }
+        for (nth, call) in fitting {
+            self.call(run, nth, &call.wishes).await;
         }
         self.end(run);
+    }
+
+    /// The calls, by their places, that the vendor can work on beside what it works on, and the others.
+    fn that_fit(&self, wishes: &[Wish], calls: Vec<Call>) -> (Vec<(usize, Call)>, Vec<Call>) {
+        let driver = &self.cdn().config.driver;
+        let mut working: HashMap<&'static str, usize> = HashMap::new();
+        for Question { run, wishes, .. } in self.questions.all() {
+            let Some(run) = self.runs.get(run) else { continue };
+            for wish in wishes {
+                if let Some((kind, _)) = driver.most_working(&run.job.wishes[*wish].what) {
+                    *working.entry(kind).or_default() += 1;
+                }
+            }
+        }
+        let (mut fitting, mut full) = (Vec::new(), Vec::new());
+        for (nth, call) in calls.into_iter().enumerate() {
+            let bound = call.wishes.first();
+            let bound = bound.and_then(|wish| driver.most_working(&wishes[*wish].what));
+            let Some((kind, most)) = bound else {
+                fitting.push((nth, call));
+                continue;
+            };
+            let count = working.entry(kind).or_default();
+            // More than it ever takes is the vendor's to refuse.
+            if *count > 0 && *count + call.wishes.len() > most {
+                full.push(call);
+                continue;
+            }
+            *count += call.wishes.len();
+            fitting.push((nth, call));
+        }
+        (fitting, full)
+    }
+
+    /// The vendor works on as many as it takes: these are asked for when it is done with some.
+    fn put_off(&mut self, run: u64, wishes: &[usize]) {
+        let Some(Run { job, .. }) = self.runs.get(&run) else { return };
+        let (since, is_again) = (job.since, job.again.is_some());
+        let why: Arc<str> = "the vendor works on as many as it takes at once".into();
+        if since.elapsed() >= self.inside.config.give_up {
+            return self.give_up(run, wishes, &why);
+        }
+        let at = Instant::now() + FULL;
+        match is_again {
+            true => self.repeat(run, wishes, at, &why),
+            false => self.settle(run, wishes, &Fate::Later { at, why }),
+        }
     }
 
     /// What a job is called: as it was, where it was made before.
@@ -158,10 +232,15 @@ impl Worker {
 
     /// Has these calls in the file before they are made, so that the next process makes them again under their names. Their
     /// numbers there, by the first wish of each.
-    async fn keep(&self, job: &Job, batch: &Arc<str>, calls: &[Call]) -> HashMap<usize, u64> {
+    async fn keep(
+        &self,
+        job: &Job,
+        batch: &Arc<str>,
+        calls: &[(usize, Call)],
+    ) -> HashMap<usize, u64> {
         let cdn = &self.cdn().config.name;
         let mut numbers = HashMap::new();
-        for call in calls {
+        for (_, call) in calls {
             let wishes: Vec<_> = call.wishes.iter().map(|wish| job.wishes[*wish].clone()).collect();
             let parts = Queue::parts(job, &call.wishes);
             let entry = self.inside.keep_call(cdn, batch, &wishes, &parts);
@@ -170,18 +249,24 @@ impl Worker {
             }
         }
         if !numbers.is_empty() {
-            self.inside.kept().await;
+            // Where it is not on disk, the call is made all the same: to repeat it under another name costs a call.
+            self.inside.kept().await.ok();
         }
         numbers
     }
 
-    /// The call of this number, until it is answered, or has failed too often for others to wait.
-    async fn call(&mut self, run: u64, nth: usize) {
+    /// The call of this number, about these, until it is answered, or has failed too often for others to wait.
+    async fn call(&mut self, run: u64, nth: usize, wishes: &[usize]) {
         let driver = Arc::clone(&self.cdn().config.driver);
+        let mut last_words: Arc<str> = "it leaves no turn for this".into();
         for tries in 1.. {
-            self.turn().await;
+            let Some(Run { job, .. }) = self.runs.get(&run) else { return };
+            let deadline = job.since + self.inside.config.give_up;
+            if !self.turn(deadline).await {
+                return self.give_up(run, wishes, &last_words);
+            }
             let Some(under_way) = self.runs.get(&run) else { return };
-            let (batch, since) = (Arc::clone(&under_way.batch), under_way.job.since);
+            let batch = Arc::clone(&under_way.batch);
             // Made anew each time: it may carry a date.
             let now = SystemTime::now();
             let calls = driver.calls(&under_way.job.wishes, &batch, now);
@@ -193,101 +278,53 @@ impl Worker {
             }
             let Some(call) = calls.into_iter().nth(nth) else { return };
             let Heard { said, status, ids } = self.send(&call).await;
-            let why = match said {
+            let (after, why) = match said {
                 Said::Later { after, why } => (after, why),
-                Said::Refused { why } if is_about_one(status) && call.wishes.len() > 1 => {
+                Said::Refused { why } if refused::is_about_one(status) && call.wishes.len() > 1 => {
                     // One of them is not to its liking, and the others are not to fail for it.
                     self.failures = 0;
-                    let why: Arc<str> = why.into();
-                    let at = Instant::now();
-                    self.split(run, &call.wishes, at, &why).await;
-                    return;
+                    return self.look_into(run, &call.wishes, &why.into()).await;
                 }
                 said => return self.heard(run, &call, said, &ids),
             };
-            let (after, why) = why;
+            self.tell_of_credentials(status, &why);
             self.failures += 1;
-            let pause = self.pause(after);
-            let why: Arc<str> = why.into();
-            if since.elapsed() >= self.inside.config.give_up {
-                let why = format!("given up: {why}").into();
-                return self.settle(run, &call.wishes, &Fate::Failed { why });
-            }
-            let at = Instant::now() + pause;
+            let at = Instant::now() + self.pause(after);
+            last_words = why.into();
             if after.is_some() {
                 self.cdn().rate().pause(at);
             }
+            if Instant::now() >= deadline {
+                return self.give_up(run, wishes, &last_words);
+            }
             if tries >= TRIES {
                 return match driver.knows_calls_again() {
-                    true => self.repeat(run, &call.wishes, at, &why),
-                    false => self.settle(run, &call.wishes, &Fate::Later { at, why }),
+                    true => self.repeat(run, wishes, at, &last_words),
+                    false => {
+                        self.settle(run, wishes, &Fate::Later { at, why: Arc::clone(&last_words) });
+                    }
                 };
             }
-            self.tell_why(run, &why);
-            sleep_until(at).await;
+            self.tell_why(run, &last_words);
+            sleep_until(at.min(deadline)).await;
         }
     }
 
-    /// Asks for each of these alone, once.
-    async fn split(&mut self, run: u64, wishes: &[usize], at: Instant, why: &Arc<str>) {
-        let driver = Arc::clone(&self.cdn().config.driver);
-        for wish in wishes {
-            let Some(under_way) = self.runs.get(&run) else { return };
-            let batch = format!("{}-{wish}", under_way.batch);
-            let alone = [under_way.job.wishes[*wish].clone()];
-            let began = Instant::now();
-            let mut fate = Fate::Done { began, vendor_id: None };
-            for call in driver.calls(&alone, &batch, SystemTime::now()) {
-                self.turn().await;
-                let said = self.send(&call).await.said;
-                // Whoever answers is well, whatever it says.
-                self.failures = match said {
-                    Said::Later { .. } => self.failures + 1,
-                    _ => 0,
-                };
-                fate = match said {
-                    Said::Done { id } => Fate::Done { began, vendor_id: id.map(Arc::from) },
-                    // It is asked for again, with the others of then.
-                    Said::Working { .. } | Said::Later { .. } => {
-                        Fate::Later { at: at + self.pause(None), why: Arc::clone(why) }
-                    }
-                    Said::Partly { not, .. } => {
-                        let own = not.into_iter().next().map(|(_, why)| why.into());
-                        Fate::Failed { why: own.unwrap_or_else(|| Arc::clone(why)) }
-                    }
-                    Said::Refused { why } => Fate::Failed { why: why.into() },
-                };
-                if !matches!(fate, Fate::Done { .. }) {
-                    break;
-                }
-            }
-            self.settle(run, &[*wish], &fate);
-        }
+    /// These have been tried for too long. With the vendor's last words.
+    fn give_up(&mut self, run: u64, wishes: &[usize], last_words: &str) {
+        let why = format!("given up: {last_words}").into();
+        self.settle(run, wishes, &Fate::Failed { why });
     }
 
-    /// Asks how far the vendor is.
-    async fn ask(&mut self, mut poll: Poll) {
-        self.turn().await;
-        let Some(run) = self.runs.get(&poll.run) else { return };
-        let since = run.job.since;
-        let Heard { said, ids, .. } = self.send(&poll.ask).await;
-        match said {
-            Said::Later { after, why } => {
-                poll.failures += 1;
-                let why: Arc<str> = why.into();
-                if since.elapsed() >= self.inside.config.give_up {
-                    let why = format!("given up: {why}").into();
-                    self.settle(poll.run, &poll.ask.wishes, &Fate::Failed { why });
-                } else {
-                    let pause = after.unwrap_or_else(|| pause_after(poll.failures, dice()));
-                    poll.at = Instant::now() + pause;
-                    self.tell_why(poll.run, &why);
-                    return self.polls.push(poll);
-                }
-            }
-            said => self.heard(poll.run, &poll.ask, said, &ids),
+    /// Once until a call is well again: somebody has to do something.
+    fn tell_of_credentials(&self, status: Option<StatusCode>, why: &str) {
+        if self.failures == 0 && status.is_some_and(drivers::is_about_credentials) {
+            let cdn = &self.cdn().config.name;
+            tracing::warn!(
+                %cdn,
+                "a CDN does not take its credentials, and is asked until it does: {why}"
+            );
         }
-        self.end(poll.run);
     }
 
     fn heard(&mut self, run: u64, call: &Call, said: Said, ids: &HashMap<usize, Arc<str>>) {
@@ -305,14 +342,12 @@ impl Worker {
                     self.settle(run, &[*wish], &Fate::Done { began, vendor_id });
                 }
             }
-            Said::Working { id, ask, after } => {
+            Said::Working { id, after } => {
                 let id: Arc<str> = id.into();
                 under_way.vendor_id = Some(Arc::clone(&id));
                 let (job, batch) = (&under_way.job, &under_way.batch);
                 self.inside.cdns[self.place].queue().sent(job, batch, Some(&id));
-                let at = Instant::now() + after.max(LEAST_ASK);
-                let ask = Call { wishes: call.wishes.clone(), ..*ask };
-                self.polls.push(Poll { at, ask, run, failures: 0 });
+                self.questions.push(Question::new(run, call.wishes.clone(), id, after));
                 self.tell();
             }
             Said::Partly { id, not } => {
@@ -367,7 +402,7 @@ impl Worker {
 
     /// Forgets a run of which nothing is open.
     fn end(&mut self, run: u64) {
-        if !self.polls.iter().any(|poll| poll.run == run) {
+        if !self.questions.all().any(|question| question.run == run) {
             self.runs.remove(&run);
         }
     }
@@ -384,12 +419,16 @@ impl Worker {
         after.map_or(own, |after| after.max(Duration::from_millis(100)))
     }
 
-    /// Waits until one more call may be made.
-    async fn turn(&mut self) {
+    /// Waits until one more call may be made: whether that was before `deadline`.
+    async fn turn(&mut self, deadline: Instant) -> bool {
         loop {
             let taken = self.cdn().rate().take(Instant::now());
             match taken {
-                Ok(()) => return,
+                Ok(()) => return true,
+                Err(at) if at > deadline => {
+                    sleep_until(deadline).await;
+                    return false;
+                }
                 Err(at) => sleep_until(at).await,
             }
         }
@@ -427,12 +466,6 @@ impl Worker {
         let ids = ids.into_iter().map(|(wish, id)| (wish, id.into())).collect();
         Heard { said, status: Some(answer.head.status), ids }
     }
-}
-
-/// Whether a refusal with this status may be about one of several, and not about who asks.
-fn is_about_one(status: Option<StatusCode>) -> bool {
-    let status = status.map_or(0, |status| status.as_u16());
-    matches!(status, 400 | 404 | 409 | 412 | 413 | 414 | 422 | 431)
 }
 
 impl Cdn {
