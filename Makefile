@@ -10,7 +10,7 @@ SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
 .PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries test-admin-api \
         test-conformance test-guard test-containers test-page test-browser test-consoles test-long check bench \
-        bench-gateway bench-shared bench-deps bench-engine fuzz install up down logs clean tools engine
+        bench-gateway bench-shared bench-admin bench-deps bench-engine fuzz install up down logs clean tools engine
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -131,6 +131,9 @@ BENCH_SHARED ?=
 bench-shared: bench-deps ## Measure the tier on Redis beside a bare GET, no tier, and a rival from npm (about six minutes)
 	cargo build --release --locked -p larder-bench
 	target/release/larder-bench shared $(BENCH_SHARED)
+
+bench-admin: ## Measure pages of a million entries by way of the admin API, and hits beside them; fails beyond their bounds
+	cargo bench --locked -p larder-admin --bench entries
 
 bench-deps:
 	@tools/install-bench-deps

@@ -57,9 +57,11 @@ fn write_one(
 }
 
 fn write_example(text: &mut String, example: &Example) -> fmt::Result {
-    let Example { value, request_id, at } = example;
+    let Example { value, request_id, trace_id, at } = example;
+    let trace = trace_id.as_ref().map(|id| format!(",trace_id=\"{}\"", escaped(id)));
+    let trace = trace.unwrap_or_default();
     let at = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    write!(text, " # {{request_id=\"{}\"}} {value} {at:.3}", escaped(request_id))
+    write!(text, " # {{request_id=\"{}\"{trace}}} {value} {at:.3}", escaped(request_id))
 }
 
 #[cfg(test)]
@@ -78,7 +80,7 @@ mod tests {
 
     fn example(value: f64, request_id: &str) -> Example {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
-        Example { value, request_id: request_id.to_owned(), at }
+        Example { value, request_id: request_id.to_owned(), trace_id: None, at }
     }
 
     #[test]

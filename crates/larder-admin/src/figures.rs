@@ -91,6 +91,8 @@ pub struct Example {
     pub value: f64,
     /// The id of its request, by which `/v1/requests/{id}` tells more.
     pub request_id: String,
+    /// By which its trace is found, where there is one.
+    pub trace_id: Option<String>,
     /// When.
     pub at: SystemTime,
 }

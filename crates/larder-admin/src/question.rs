@@ -44,11 +44,11 @@ impl Question {
         limit.ok_or_else(|| wrong(format!("limit={text:?} is no number from {least} to {most}")))
     }
 
-    /// A whole number.
+    /// A whole number, up to what programs of any language can hold.
     pub(crate) fn number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.take(name) else { return Ok(None) };
-        let number = text.parse().map_err(|_| wrong(format!("{name}={text:?} is no whole number")));
-        number.map(Some)
+        let number = text.parse().ok().filter(|number| *number <= i64::MAX as u64);
+        number.map(Some).ok_or_else(|| wrong(format!("{name}={text:?} is no whole number")))
     }
 
     /// One of a few words.

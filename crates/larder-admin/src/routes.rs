@@ -150,6 +150,8 @@ pub struct PastWait {
     pub route: Arc<str>,
     /// The id.
     pub id: String,
+    /// By which its trace is found, where it was traced.
+    pub trace_id: Option<String>,
     /// How long the head of its answer took.
     pub took: Duration,
     /// When that was there.
@@ -344,8 +346,6 @@ impl Wish {
                         cursor.ok_or_else(|| wrong("after is what next says".to_owned()))?;
                     wish.after = Some(cursor);
                 }
-                // There is one table of routes, whichever cache they are before.
-                "cache" => {}
                 other => {
                     let what = format!("{other} is none of order, limit and after");
                     return Err(wrong(what));

@@ -71,6 +71,18 @@ async fn a_browser_gets_the_script_and_the_style_compressed() {
     }
 }
 
+/// It is on the screen at once, also where the line is not the best.
+#[test]
+fn all_script_of_the_console_is_small() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("console/built/assets");
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{error}: `make page`"));
+    let scripts = files.map(|file| file.unwrap().path()).filter(|path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(".js.gz"))
+    });
+    let bytes: u64 = scripts.map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!((1..=150_000).contains(&bytes), "{bytes} bytes of compressed script");
+}
+
 #[tokio::test]
 async fn whoever_takes_no_gzip_gets_the_plain_bytes() {
     for path in assets() {

@@ -28,11 +28,18 @@ Examples, with a gateway that was started with --admin 127.0.0.1:9191:
   larder entries --order bytes                       what takes most memory
   larder entries --order expires --limit 10          what is stale, or will be next
   larder entries --tag post:1
+  larder entries --contains utm_source               whose URLs have that in them
   larder entries --prefix https://example.org/posts/ --order cost --json")]
 pub(crate) struct Entries {
     /// Only those whose key begins so: the beginning of a URL in any spelling
     #[arg(long, value_name = "URL")]
     prefix: Option<String>,
+    /// Only those with this in their key, letter for letter
+    #[arg(long, value_name = "TEXT")]
+    contains: Option<String>,
+    /// Only those of the cache of this name: a gateway's is called gateway
+    #[arg(long, value_name = "NAME")]
+    cache: Option<String>,
     /// Only those that carry this tag
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
@@ -107,6 +114,8 @@ impl Entries {
         question.append_pair("limit", &limit.min(PAGE).to_string());
         let said = [
             ("prefix", self.prefix.as_deref()),
+            ("contains", self.contains.as_deref()),
+            ("cache", self.cache.as_deref()),
             ("tag", self.tag.as_deref()),
             ("route", self.route.as_deref()),
             ("after", after),

@@ -47,6 +47,9 @@ pub(crate) struct Health {
     /// For https:// on this machine alone: whatever certificate is shown will do
     #[arg(long, conflicts_with = "cacert")]
     insecure: bool,
+    /// Print whether it is ready as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why it counts as not ready.
@@ -81,8 +84,13 @@ impl HealthError {
 }
 
 impl Health {
+    /// What is asked.
+    pub(crate) fn url(&self) -> String {
+        self.url.as_ref().map_or_else(|| format!("{}/readyz", self.admin), ToString::to_string)
+    }
+
     pub(crate) fn run(self) -> Result<(), HealthError> {
-        let Health { url, admin, cacert, insecure } = self;
+        let Health { url, admin, cacert, insecure, json: _ } = self;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(HealthError::Start)?;
         let trust = Trust { ca_file: cacert, verify: !insecure };

@@ -19,6 +19,8 @@ mod live;
 mod memory;
 mod metrics;
 mod overlap;
+#[cfg(test)]
+mod page;
 mod predecessor;
 mod program;
 mod progress;
@@ -44,9 +46,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use larder_admin::log::Log;
 use larder_gateway::config;
+use serde_json::json;
 use tracing::Level;
 
 use crate::{
@@ -78,7 +81,16 @@ const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A cache before any HTTP service: nothing in the service changes.
 #[derive(Debug, Parser)]
-#[command(name = "larder", version)]
+#[command(
+    name = "larder",
+    version,
+    after_help = "\
+Examples:
+  larder serve --upstream http://127.0.0.1:8001 --ttl 5m     answer at 127.0.0.1:8080
+  larder init > larder.toml && larder check larder.toml && larder serve
+  larder explain http://127.0.0.1:8080/posts/1               why it is a hit, or not
+  larder top                                                 what a gateway does now"
+)]
 struct Command {
     #[command(subcommand)]
     what: What,
@@ -91,8 +103,15 @@ enum What {
     /// Say whether a larder.toml can be run, and all that is wrong with it otherwise
     Check(Check),
     /// Print a larder.toml to begin with, which runs as it stands: larder init > larder.toml
+    #[command(after_help = "\
+Example:
+  larder init > larder.toml
+  larder check larder.toml")]
     Init,
     /// Print the JSON Schema of larder.toml, from which editors complete it
+    #[command(after_help = "\
+Example:
+  larder schema > larder.schema.json")]
     Schema,
     /// Print a larder.toml made of another program's settings, and tell what could not be carried over
     Import(Import),
@@ -121,6 +140,7 @@ enum What {
 fn main() -> ExitCode {
     let matches = empty_counts_as_unset(Command::command()).get_matches();
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let says = if asks_for_json(&matches) { Says::Json } else { Says::Words };
     match command.what {
         What::Serve(flags) => {
             // First of all, while there are no threads and the path still leads here.
@@ -132,35 +152,46 @@ fn main() -> ExitCode {
             let served = configured.and_then(|configured| {
                 start(configured, again, Given { inherited: inherited?, program })
             });
-            ended(served.map_err(|error| (error.exit_code(), error)))
+            says.ended(served.map_err(|error| (error.exit_code(), error)))
         }
         What::Check(check) => {
             let checked = check.run(Passwords::of_environment(), print);
-            ended(checked.map_err(|error| (error.exit_code(), error)))
+            says.ended(checked.map_err(|error| (error.exit_code(), error)))
         }
         What::Init => printed(config::EXAMPLE.to_owned()),
         What::Schema => printed(config::schema() + "\n"),
-        What::Import(import) => ended(import.run().map(imported).map_err(|error| (2, error))),
+        What::Import(import) => {
+            says.ended(import.run().map(|made| imported(made, says)).map_err(|error| (2, error)))
+        }
         What::Purge(purge) => {
-            ended(purge.run().map(print).map_err(|error| (error.exit_code(), error)))
+            says.ended(purge.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
         What::Purges(purges) => {
-            ended(purges.run().map(print).map_err(|error| (error.exit_code(), error)))
+            says.ended(purges.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
         What::Stats(stats) => {
-            ended(stats.run().map(print).map_err(|error| (error.exit_code(), error)))
+            says.ended(stats.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
         What::Entries(entries) => {
-            ended(entries.run().map(print).map_err(|error| (error.exit_code(), error)))
+            says.ended(entries.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
         What::Explain(explain) => {
-            ended(explain.run().map(print).map_err(|error| (error.exit_code(), error)))
+            says.ended(explain.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
-        What::Top(top) => ended(top.run().map_err(|error| (error.exit_code(), error))),
+        What::Top(top) => says.ended(top.run().map_err(|error| (error.exit_code(), error))),
         What::Completions(completions) => printed(completions.run(Command::command())),
-        What::Man(man) => ended(man.run(Command::command()).map(print).map_err(|error| (1, error))),
+        What::Man(man) => {
+            says.ended(man.run(Command::command()).map(print).map_err(|error| (1, error)))
+        }
         What::Version(version) => printed(version.run()),
-        What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
+        What::Health(health) => {
+            let url = health.url();
+            let asked = health.run();
+            if says == Says::Json {
+                print(json!({ "is_ready": asked.is_ok(), "url": url }).to_string() + "\n");
+            }
+            says.ended(asked.map_err(|error| (error.exit_code(), error)))
+        }
     }
 }
 
@@ -169,7 +200,10 @@ fn printed(text: String) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn imported(import::Imported { toml, notes }: import::Imported) {
+fn imported(import::Imported { toml, notes }: import::Imported, says: Says) {
+    if says == Says::Json {
+        return print(json!({ "toml": toml, "notes": notes }).to_string() + "\n");
+    }
     for note in notes {
         eprintln!("{note}");
     }
@@ -194,16 +228,42 @@ fn empty_counts_as_unset(command: clap::Command) -> clap::Command {
         .mut_subcommands(empty_counts_as_unset)
 }
 
-/// Says on standard error why it failed, and gives the exit code that goes with it.
-fn ended(result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
-    let Err((code, error)) = result else { return ExitCode::SUCCESS };
-    eprintln!("larder: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
+/// For whom is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    /// People.
+    Words,
+    /// Programs.
+    Json,
+}
+
+/// Whether `--json` was said, of whichever command.
+fn asks_for_json(matches: &ArgMatches) -> bool {
+    let is_said = |matches: &ArgMatches| {
+        matches.try_get_one::<bool>("json").is_ok_and(|said| said == Some(&true))
+    };
+    is_said(matches) || matches.subcommand().is_some_and(|(_, matches)| asks_for_json(matches))
+}
+
+impl Says {
+    /// Says on standard error why it failed, and gives the exit code that goes with it.
+    fn ended(self, result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
+        let Err((code, error)) = result else { return ExitCode::SUCCESS };
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        match self {
+            Says::Json => {
+                let said =
+                    json!({ "error": error.to_string(), "because": causes, "exit_code": code });
+                eprintln!("{said}");
+            }
+            Says::Words => {
+                eprintln!("larder: {error}");
+                causes.iter().for_each(|cause| eprintln!("  because: {cause}"));
+            }
+        }
+        ExitCode::from(code)
     }
-    ExitCode::from(code)
 }
 
 fn start(configured: Configured, again: Again, given: Given) -> Result<(), ServeError> {

@@ -397,9 +397,9 @@ impl Figures for RouteMetrics {
 fn examples(told: &[(Arc<str>, Told)], past: Vec<PastWait>) -> HashMap<Arc<str>, Vec<Example>> {
     let names: HashSet<_> = told.iter().map(|(route, _)| route).collect();
     let mut of_names: HashMap<Arc<str>, Vec<Example>> = HashMap::new();
-    for PastWait { route, id, took, at } in past {
+    for PastWait { route, id, trace_id, took, at } in past {
         let name = if names.contains(&route) { route } else { OTHER.into() };
-        let example = Example { value: took.as_secs_f64(), request_id: id, at };
+        let example = Example { value: took.as_secs_f64(), request_id: id, trace_id, at };
         of_names.entry(name).or_default().push(example);
     }
     of_names
@@ -466,7 +466,7 @@ mod tests {
     fn the_busiest_have_names_also_where_the_first_scrape_came_before_the_first_request() {
         let (mut named, mut last) = (Named::default(), HashMap::new());
         let mut table: Vec<_> = (0..1000).map(|at| line(&format!("/{at}"), 0)).collect();
-        assert_eq!(told(&mut named, &mut last, &table), [OTHER.into()]);
+        assert_eq!(told(&mut named, &mut last, &table), [Arc::<str>::from(OTHER)]);
         (900..1000).for_each(|at| ask(&mut table, at, 50));
         ask(&mut table, 3, 1);
         let names = told(&mut named, &mut last, &table);
@@ -551,6 +551,7 @@ mod tests {
         let past = |route: &str, id: &str| PastWait {
             route: route.into(),
             id: id.to_owned(),
+            trace_id: None,
             took: Duration::from_millis(250),
             at: SystemTime::UNIX_EPOCH,
         };

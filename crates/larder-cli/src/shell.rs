@@ -33,6 +33,9 @@ pub(crate) struct Man {
 
 /// Prints which version this is.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  larder version --json | jq -r .version")]
 pub(crate) struct Version {
     /// As JSON
     #[arg(long)]

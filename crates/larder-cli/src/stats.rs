@@ -11,7 +11,12 @@ const BUDGET: Duration = Duration::from_secs(5);
 
 /// Prints what a gateway has counted, by way of its admin API.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 it has answered, 1 it has not, 2 wrong usage.")]
+#[command(after_help = "\
+Exit codes: 0 it has answered, 1 it has not, 2 wrong usage.
+
+Examples, with a gateway that was started with --admin 127.0.0.1:9191:
+  larder stats
+  larder stats --json | jq .hit_ratio")]
 pub(crate) struct Stats {
     /// Print all counters as JSON
     #[arg(long)]

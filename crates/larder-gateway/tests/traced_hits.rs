@@ -1,13 +1,24 @@
-//! What a plain hit costs that is not traced and has no id, where others are and have: an allocator that counts says it, in a process of its own.
+//! What a plain hit costs that is not traced and has no id, where others are and have, and while consoles watch: an allocator that
+//! counts says it, in a process of its own.
 
 #![cfg(feature = "otel")]
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Wake},
+};
 
 use allocation_counter::measure;
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
-use http_body_util::BodyExt;
+use http_body::Body as _;
+use http_body_util::{BodyExt, Empty};
 use larder::{
     Cache,
     http::{
@@ -15,6 +26,7 @@ use larder::{
         policy::{fields::FieldLine, scheme::Scheme},
     },
 };
+use larder_admin::Admin;
 use larder_gateway::{
     Gateway, GatewayConfig,
     downstream::{
@@ -40,13 +52,16 @@ async fn filled() -> (Gateway, Origin) {
 }
 
 async fn filled_with(config: GatewayConfig) -> (Gateway, Origin) {
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
+    filled_before(&HttpCache::new(store, Policy::guarded()), config).await
+}
+
+async fn filled_before(cache: &HttpCache, config: GatewayConfig) -> (Gateway, Origin) {
     let answer = "HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: 1\r\n\r\na";
     let origin = Origin::saying(answer).await;
-    let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
-    let cache = HttpCache::new(store, Policy::guarded());
     let upstream = format!("http://{}", origin.address).parse().unwrap();
     let upstream = Upstream::new(upstream, UpstreamConfig::default());
-    let mut gateway = Gateway::new(&cache, upstream, config);
+    let mut gateway = Gateway::new(cache, upstream, config);
     let request = Request::get("http://larder.test/a").header("host", "larder.test");
     let request = request.extension(peer()).body(ReaderBody::empty()).unwrap();
     let answer = gateway.call(request).await.unwrap();
@@ -107,6 +122,47 @@ async fn a_plain_hit_that_is_not_traced_allocates_nothing() {
     assert_eq!(allocated(&gateway, Some(UNTOLD)), 0);
     assert!(!is_hit(&gateway, Some(TOLD), &mut Vec::new()), "it goes the whole way");
     assert_eq!(traces.counts().requests, 0);
+}
+
+/// Counts how often somebody is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_hit_allocates_nothing_and_wakes_nobody_while_consoles_watch() {
+    const CONSOLES: usize = 32;
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let (gateway, _origin) = filled_before(&cache, GatewayConfig::default()).await;
+    let (counts, lines) = (gateway.clone(), gateway.clone());
+    let admin = Admin::new().http_cache(&cache).traffic(move || counts.traffic());
+    let mut router = admin.route_table(move || lines.route_table()).router();
+    let woken = Arc::new(Woken::default());
+    let waker = Arc::clone(&woken).into();
+    let mut watching = Vec::new();
+    for _ in 0..CONSOLES {
+        let path = "/v1/events?only=stats,second,purge";
+        let asked = Request::get(path).header("host", "localhost");
+        let asked = asked.body(Empty::<Bytes>::new()).unwrap();
+        let mut events = router.call(asked).await.unwrap().into_body();
+        // What there is at once, and then it waits.
+        while Pin::new(&mut events).poll_frame(&mut Context::from_waker(&waker)).is_ready() {}
+        watching.push(events);
+    }
+    woken.0.store(0, Relaxed);
+    assert_eq!(allocated(&gateway, None), 0);
+    assert_eq!(woken.0.load(Relaxed), 0);
+    // They do wait: the next second wakes each of them.
+    eventually("the consoles to be told", async || {
+        (woken.0.load(Relaxed) >= CONSOLES).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

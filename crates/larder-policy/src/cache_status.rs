@@ -209,6 +209,15 @@ impl<'a> CacheStatus<'a> {
         field
     }
 
+    /// In one word: `hit`, why the request went forward in the words of RFC 9211, or nothing where it was refused.
+    pub fn word(&self) -> &'static str {
+        match self.handling {
+            Handling::Hit => "hit",
+            Handling::Refused => "",
+            Handling::Forwarded { why, .. } => forward(why),
+        }
+    }
+
     /// The value of a plain hit, [`hit`](Self::hit) with the detail of the same name, for who writes it
     /// straight into an answer. The key is one that [`RequestKey::write`](crate::key::RequestKey::write)
     /// has written: nothing in such a key has to be escaped.

@@ -16,7 +16,8 @@ use crate::{
     tier::memory::RemovalCause,
 };
 
-/// How much is remembered of keys that went ([`Cache::remember_gone`](crate::Cache::remember_gone)).
+/// How much is remembered of keys that went ([`Cache::remember_gone`](crate::Cache::remember_gone)): of those that were purged,
+/// and as much again of all others, so that no flood of evictions makes a purge forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoneLimits {
     /// So many keys at most; the oldest make room for the newest. Default 4096.
@@ -125,13 +126,22 @@ const WHAT_BYTES: usize = 256;
 pub(crate) struct GoneRing {
     limits: GoneLimits,
     times: Times,
-    /// Held for a moment to write, by who finds it free; longer to read.
-    keys: Mutex<Keys>,
+    purged: Part,
+    /// What went for any other reason.
+    others: Part,
     /// Held to write down a purge, and to read.
     purges: Mutex<VecDeque<GonePurge>>,
+    /// Of the next record, in the order of both parts.
+    next: AtomicU64,
+    left_out: AtomicU64,
+}
+
+/// Keys that went for reasons of one kind: a flood of one kind leaves the other alone.
+struct Part {
+    /// Held for a moment to write, by who finds it free; longer to read.
+    keys: Mutex<Keys>,
     /// The second in which as many keys have come as it holds: those that follow are not looked at.
     full_second: AtomicU64,
-    left_out: AtomicU64,
 }
 
 #[derive(Default)]
@@ -144,6 +154,7 @@ struct Keys {
 }
 
 struct Record {
+    number: u64,
     key: Box<str>,
     cause: GoneCause,
     at: Moment,
@@ -184,9 +195,10 @@ impl GoneRing {
         GoneRing {
             limits,
             times: Times::of(clock),
-            keys: Mutex::default(),
+            purged: Part::new(),
+            others: Part::new(),
             purges: Mutex::default(),
-            full_second: AtomicU64::new(u64::MAX),
+            next: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
         }
     }
@@ -200,20 +212,23 @@ impl GoneRing {
         purge: impl FnOnce() -> Option<u64>,
     ) {
         let second = at.next_second().into();
-        if self.full_second.load(Ordering::Relaxed) == second || key.len() > self.limits.bytes {
+        let cause = GoneCause::from(cause);
+        let part = if cause == GoneCause::Purged { &self.purged } else { &self.others };
+        if part.full_second.load(Ordering::Relaxed) == second || key.len() > self.limits.bytes {
             return self.leave_out();
         }
-        let Ok(mut keys) = self.keys.try_lock() else { return self.leave_out() };
+        let Ok(mut keys) = part.keys.try_lock() else { return self.leave_out() };
         if keys.second != second {
             (keys.second, keys.in_second) = (second, 0);
         }
         keys.in_second += 1;
         if keys.in_second > self.limits.keys {
             drop(keys);
-            self.full_second.store(second, Ordering::Relaxed);
+            part.full_second.store(second, Ordering::Relaxed);
             return self.leave_out();
         }
-        let record = Record { key: key.into(), cause: cause.into(), at, purge: purge() };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let record = Record { number, key: key.into(), cause, at, purge: purge() };
         let forgotten = keys.push(record, self.limits);
         drop(keys);
         // Whatever an allocator does with them, it does under no lock.
@@ -248,13 +263,13 @@ impl GoneRing {
 
     /// Up to `most` of those `is_wanted`, the newest first.
     pub(crate) fn newest(&self, most: usize, is_wanted: impl Fn(&str) -> bool) -> Vec<GoneKey> {
-        let keys = self.keys();
-        let wanted = keys.ring.iter().rev().filter(|record| is_wanted(&record.key)).take(most);
-        let records: Vec<_> = wanted
-            .map(|Record { key, cause, at, purge }| (String::from(&**key), *cause, *at, *purge))
+        let mut records: Vec<_> = [&self.purged, &self.others]
+            .into_iter()
+            .flat_map(|part| part.newest(most, &is_wanted))
             .collect();
-        drop(keys);
-        let told = records.into_iter().map(|(key, cause, at, purge)| {
+        records.sort_unstable_by_key(|(number, ..)| std::cmp::Reverse(*number));
+        records.truncate(most);
+        let told = records.into_iter().map(|(_, key, cause, at, purge)| {
             let purge = purge.and_then(|number| self.purge(number));
             GoneKey { key, cause, at: self.times.at(at), purge }
         });
@@ -264,6 +279,26 @@ impl GoneRing {
     /// How many were not written down.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
+    }
+}
+
+impl Part {
+    fn new() -> Part {
+        Part { keys: Mutex::default(), full_second: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Up to `most` of those `is_wanted`, the newest first.
+    fn newest(
+        &self,
+        most: usize,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Vec<(u64, String, GoneCause, Moment, Option<u64>)> {
+        let keys = self.keys();
+        let wanted = keys.ring.iter().rev().filter(|record| is_wanted(&record.key)).take(most);
+        let records = wanted.map(|Record { number, key, cause, at, purge }| {
+            (*number, String::from(&**key), *cause, *at, *purge)
+        });
+        records.collect()
     }
 
     /// Whole after each step, so whoever panicked with it has left nothing half done.
@@ -354,9 +389,30 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_evictions_makes_no_purge_forgotten() {
+        let (clock, ring) = ring(100, 1 << 20);
+        ring.note_purge(7, "tag post:1", Mode::Hard, clock.clock().now());
+        note(&ring, &clock, "purged", Some(7));
+        for second in 0..5 {
+            for number in 0..1000 {
+                let key = format!("{second} {number}");
+                ring.note(&key, RemovalCause::Evicted, clock.clock().now(), || None);
+            }
+            // Also within the second of the flood.
+            note(&ring, &clock, &format!("later {second}"), None);
+            clock.advance(Duration::from_secs(1));
+        }
+        let gone = ring.find("purged").unwrap();
+        assert_eq!((gone.cause, gone.purge.unwrap().number), (GoneCause::Purged, 7));
+        let newest = ring.newest(2, |_| true);
+        assert_eq!((newest[0].key.as_str(), newest[1].cause), ("later 4", GoneCause::Evicted));
+        assert_eq!(keys(&ring).len(), 100 + 6);
+    }
+
+    #[test]
     fn whoever_finds_it_busy_leaves_its_key_out_and_goes_on() {
         let (clock, ring) = ring(10, 1000);
-        let held = ring.keys();
+        let held = ring.purged.keys();
         thread::scope(|threads| _ = threads.spawn(|| note(&ring, &clock, "a", None)).join());
         drop(held);
         assert_eq!((keys(&ring).len(), ring.left_out()), (0, 1));

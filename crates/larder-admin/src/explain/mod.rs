@@ -35,7 +35,7 @@ pub use keyed::{KeyedBefore, told_of_key};
 pub use question::Question;
 use question::{AskedInQuery, Written};
 #[cfg(feature = "http")]
-pub use told::{Before, told_of};
+pub use told::{Before, told_of, turn};
 
 /// More in a question is refused: the text of another configuration is most of it.
 pub(crate) const MAX_QUESTION_BYTES: usize = 512 << 10;
@@ -329,6 +329,8 @@ pub struct PastRequest {
     pub origin_seconds: Option<f64>,
     /// What answered: `memory`, `shared` or `origin`.
     pub tier: &'static str,
+    /// By which its trace is found, where it was traced: as in `traceparent`.
+    pub trace_id: Option<String>,
 }
 
 /// A time as all answers have it.

@@ -15,7 +15,10 @@ use larder::http::{
         reason::Reason,
     },
 };
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::spawn_blocking,
+};
 
 use super::{
     DifferView, Explain, Explained, GoneView, KeyView, LeftOutView, Looked, NearView, NextView,
@@ -39,12 +42,22 @@ pub struct Before {
     pub route: Option<RouteView>,
     /// What the service is called that would be asked.
     pub service: String,
+    /// What else is to be said of it, in sentences.
+    pub remarks: Vec<String>,
+    /// The same, where the service is asked.
+    pub remarks_of_service: Vec<String>,
+}
+
+/// A turn for what keeps a processor busy for whoever explains, as reading another configuration does. Dropping it gives it to
+/// the next.
+pub async fn turn() -> SemaphorePermit<'static> {
+    LOOKS.acquire().await.expect("it is never closed")
 }
 
 /// What would become of a request, whose extensions are those that whoever stands before the cache gives it. `uri`: the
 /// whole URL, before rules leave anything out of it.
 pub async fn told_of(cache: &HttpCache, request: Request<()>, uri: &Uri, before: Before) -> Told {
-    let Before { policy, route, service } = before;
+    let Before { policy, route, service, remarks, remarks_of_service } = before;
     let mut parts = KeyParts::of(&policy, uri, request.headers());
     let dry = cache.dry_run(request).await;
     let key = dry.key.as_ref().map(|key| KeyView {
@@ -65,7 +78,7 @@ pub async fn told_of(cache: &HttpCache, request: Request<()>, uri: &Uri, before:
     if let (Some(key), Step::Ask { .. } | Step::Refuse) = (&dry.key, dry.step) {
         let (cache, key) = (cache.clone(), Arc::clone(key));
         let look = move || cache.nearest(&key, NEAREST, NEAREST_WITHIN);
-        let _turn = LOOKS.acquire().await;
+        let _turn = turn().await;
         // It goes over all that is stored: not here, where others wait. If it broke, that was told.
         if let Ok(Nearest { near, looked_at, is_whole }) = spawn_blocking(look).await {
             looked = Some(Looked { keys: looked_at, all: is_whole });
@@ -77,6 +90,13 @@ pub async fn told_of(cache: &HttpCache, request: Request<()>, uri: &Uri, before:
             }));
         }
     }
+    let asks_origin = asks_origin(&dry);
+    let mut says = words::next(&dry, &service);
+    let of_service = remarks_of_service.iter().filter(|_| asks_origin);
+    for remark in remarks.iter().chain(of_service) {
+        says.push(' ');
+        says.push_str(remark);
+    }
     Told {
         route,
         key,
@@ -84,7 +104,7 @@ pub async fn told_of(cache: &HttpCache, request: Request<()>, uri: &Uri, before:
         flight: words::flight(&dry).map(|says| Says { says }),
         verdict: verdict(&dry),
         personal: personal(&dry, parts.personal_cookies),
-        next: NextView { asks_origin: asks_origin(&dry), says: words::next(&dry, &service) },
+        next: NextView { asks_origin, says },
         nearest,
         looked,
         gone: gone(cache, &dry),
@@ -223,7 +243,13 @@ impl Explain for HttpCache {
             *request.headers_mut() = headers;
             let policy = Arc::new(self.policy().clone());
             request.extensions_mut().insert(Rules(Arc::clone(&policy)));
-            let before = Before { policy, route: None, service: "the origin".to_owned() };
+            let before = Before {
+                policy,
+                route: None,
+                service: "the origin".to_owned(),
+                remarks: Vec::new(),
+                remarks_of_service: Vec::new(),
+            };
             let told = told_of(self, request, &uri, before).await;
             let request = RequestView { method: method.to_string(), url: uri.to_string() };
             let at = time(SystemTime::now());

@@ -236,6 +236,7 @@ impl Backend {
                 seconds: took.as_secs_f64(),
                 origin_seconds: told.origin_time.map(|time| time.as_secs_f64()),
                 tier: told.tier,
+                trace_id: None,
             });
         }
         response

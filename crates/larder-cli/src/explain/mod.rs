@@ -119,16 +119,19 @@ impl Explain {
         let Explain {
             url, fields, method, client, policy_file, json: is_json, admin, curl, ..
         } = self;
-        let Pasted { url, method, fields } = match url {
+        let Pasted { url, method, fields, left_out } = match url {
             Some(url) => {
                 let fields = fields.iter().map(|(name, value)| {
                     (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
                 });
                 let method = method.as_ref().map_or("GET", Method::as_str).to_owned();
-                Pasted { url, method, fields: fields.collect() }
+                Pasted { url, method, fields: fields.collect(), left_out: Vec::new() }
             }
             None => curl::read(curl).map_err(ExplainError::Curl)?,
         };
+        for what in left_out {
+            eprintln!("larder: not looked at: {what}");
+        }
         let mut question = json!({ "url": url, "method": method, "headers": fields });
         if let Some(client) = client {
             question["client"] = client.to_string().into();

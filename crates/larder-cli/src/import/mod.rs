@@ -32,6 +32,9 @@ Example:
     Nginx {
         /// nginx.conf, or one file of sites-enabled
         file: PathBuf,
+        /// Print the file, and what was not carried over, as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -44,7 +47,7 @@ pub(crate) struct Imported {
 impl Import {
     pub(crate) fn run(self) -> Result<Imported, Wrong> {
         match self.of {
-            Of::Nginx { file } => nginx::import(&file),
+            Of::Nginx { file, json: _ } => nginx::import(&file),
         }
     }
 }

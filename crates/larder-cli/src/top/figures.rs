@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::look::{CacheCounts, Look, Route, Traffic, Upstream};
+use super::look::{CacheCounts, Entry, Look, Purge, Route, Traffic, Upstream};
 
 /// What `larder top --json` prints, and the screen shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -30,6 +30,10 @@ pub(super) struct Figures {
     pub(super) upstreams: Vec<UpstreamFigures>,
     /// None where the gateway does not tell of them.
     pub(super) routes: Option<Vec<RouteFigures>>,
+    /// What took longest to fetch. None where the gateway does not tell of it.
+    pub(super) slowest: Option<Vec<Entry>>,
+    /// The last purges, the newest last. None where the gateway does not tell of them.
+    pub(super) recent_purges: Option<Vec<Purge>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -120,6 +124,8 @@ impl Figures {
             max_bytes: bounds.sum(),
             upstreams: upstreams(before, now, is_same, per_second),
             routes: routes(before, now, is_same, per_second),
+            slowest: now.slowest.clone(),
+            recent_purges: now.purges.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::StatusCode;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::ask::{AskError, Where};
 
@@ -94,7 +94,7 @@ pub(super) struct Route {
 }
 
 /// Of `/v1/entries`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -102,7 +102,7 @@ pub(super) struct Entry {
 }
 
 /// Of `/v1/purges`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Purge {
     pub(super) what: Vec<String>,

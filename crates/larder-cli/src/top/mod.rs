@@ -42,7 +42,7 @@ const MOST: Duration = Duration::from_secs(3600);
 #[command(after_help = "\
 Keys: q ends, p pauses, o orders the routes by requests, by what they ask of the service, or by memory.
 
-Exit codes: 0 it was ended, 1 nobody has answered, 2 wrong usage.
+Exit codes: 0 it was ended, 1 nobody has answered at the first look or at the last of --count, 2 wrong usage.
 
 Examples:
   larder top
@@ -111,7 +111,7 @@ impl Top {
         }
     }
 
-    /// A first look that fails is an error; later ones leave a line out, and say so on standard error.
+    /// A first or a last look that fails is an error; others leave a line out, and say so on standard error.
     fn lines(self) -> Result<(), TopError> {
         let Top { every, count, admin, .. } = self;
         let mut before = look(&admin)?;
@@ -119,8 +119,10 @@ impl Top {
         let mut left = count.unwrap_or(u64::MAX);
         while left > 0 {
             thread::sleep(every);
+            left -= 1;
             let now = match look(&admin) {
                 Ok(now) => now,
+                Err(error) if left == 0 => return Err(error.into()),
                 Err(error) => {
                     eprintln!("larder: {error}");
                     continue;
@@ -133,7 +135,6 @@ impl Top {
                 break;
             }
             before = now;
-            left -= 1;
         }
         Ok(())
     }
@@ -153,7 +154,10 @@ impl Top {
         let terminal = ratatui::try_init().map_err(TopError::Draw)?;
         let shown = show(terminal, View::new(place, first), &hears, count);
         ratatui::restore();
-        shown.map_err(TopError::Draw)
+        match shown.map_err(TopError::Draw)? {
+            Some(trouble) => Err(trouble.into()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -192,34 +196,41 @@ fn hear_of_the_end(heard: SyncSender<Heard>) -> Result<(), TopError> {
     Ok(())
 }
 
+/// Until somebody ends it, or as often as was said. What was wrong then at the last look.
 fn show(
     mut terminal: DefaultTerminal,
     mut view: View,
     hears: &Receiver<Heard>,
     count: Option<u64>,
-) -> io::Result<()> {
+) -> io::Result<Option<AskError>> {
+    let mut trouble = None;
     let mut left = count.unwrap_or(u64::MAX);
     terminal.draw(|frame| draw(frame, &view))?;
     while left > 0 {
         match hears.recv_timeout(KEYS_EVERY) {
             Ok(Heard::Look(look)) => {
                 left -= 1;
+                trouble = None;
                 view.see(*look, Instant::now());
             }
-            Ok(Heard::Trouble(error)) => view.trouble = Some(error.to_string()),
+            Ok(Heard::Trouble(error)) => {
+                left -= 1;
+                view.trouble = Some(error.to_string());
+                trouble = Some(error);
+            }
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(Heard::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Heard::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
         }
         while event::poll(Duration::ZERO)? {
             if let Event::Key(key) = event::read()?
                 && !pressed(key, &mut view)
             {
-                return Ok(());
+                return Ok(None);
             }
         }
         terminal.draw(|frame| draw(frame, &view))?;
     }
-    Ok(())
+    Ok(trouble)
 }
 
 /// Whether it goes on.

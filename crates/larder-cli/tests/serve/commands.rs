@@ -81,10 +81,15 @@ async fn what_is_held_is_printed_in_an_order_and_by_route() {
     assert!(entry["fresh_for_seconds"].as_f64().unwrap() <= 300.0, "{entry}");
     let prefix = entries(&["--prefix", "http://LARDER.test:80/about"]).await;
     assert!(prefix.contains("1 of 1 entries"), "{prefix}");
+    assert!(entries(&["--contains", "/posts/"]).await.contains("2 of 2 entries"));
+    assert!(
+        entries(&["--contains", "abou", "--cache", "gateway"]).await.contains("1 of 1 entries")
+    );
     assert!(entries(&["--tag", "none"]).await.contains("0 of 0 entries"));
     for (arguments, code) in [
         (vec!["entries", "--admin", "127.0.0.1:1"], 1),
         (vec!["entries", "--limit", "0", "--admin", &admin], 2),
+        (vec!["entries", "--cache", "nobody", "--admin", &admin], 1),
         (vec!["entries", "--order", "size", "--admin", &admin], 2),
     ] {
         assert_eq!(run(&arguments).await.code, Some(code), "{arguments:?}");

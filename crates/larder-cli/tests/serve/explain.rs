@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{
     answer::Answer,
-    larder::{Larder, run, run_in},
+    eventually, free_port,
+    larder::{Larder, request, run, run_in},
     origin::{Origin, ok},
 };
 
@@ -145,6 +146,128 @@ async fn what_became_of_a_request_is_found_by_the_id_of_its_answer() {
         .get_from_admin(&format!("/v1/requests/{}", asked.field("larder-request").unwrap()))
         .await;
     assert!(past.text().contains("\"verdict\":\"hit\""), "{}", past.text());
+}
+
+#[tokio::test]
+async fn a_fence_and_an_offer_of_another_protocol_are_judged_as_a_request_s_are() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let text = format!(
+        "{LISTENERS}[server.read_your_writes]\nsecret_file = \"secret\"\n\
+         [upstream.blog]\nurl = \"http://{}\"\n[[route]]\npath = \"/plain\"\nupgrades = []\n",
+        origin.address
+    );
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    for path in ["/posts/1", "/plain"] {
+        larder.get(path).await;
+        assert_eq!(larder.get(path).await.handling(), "hit");
+    }
+    let mut wire = larder.connect().await;
+    wire.send(request("POST", "/posts/2", "content-length: 0\r\n")).await;
+    let written = wire.answer().await;
+    let fence = written.field("larder-fence").unwrap().to_owned();
+    let websocket = json!([["connection", "upgrade"], ["upgrade", "websocket"]]);
+    for (path, headers, verdict, says) in [
+        ("/posts/1", json!([["cookie", "Larder-Fence=none"]]), "hit", ""),
+        ("/posts/1", json!([["larder-fence", fence]]), "miss", "fence of its reader's own write"),
+        ("/posts/1", json!([["cookie", format!("Larder-Fence={fence}")]]), "miss", "fence"),
+        ("/posts/1", websocket.clone(), "pass", "go on in websocket"),
+        ("/plain", websocket, "hit", "that is left out"),
+    ] {
+        let url = format!("http://larder.test{path}");
+        let said = told(&larder, json!({ "url": url, "headers": headers })).await;
+        assert_eq!(said["verdict"]["verdict"], verdict, "{said:#}");
+        assert!(said["next"]["says"].as_str().unwrap().contains(says), "{said:#}");
+        assert_eq!(said["personal"], Value::Null, "{said:#}");
+    }
+}
+
+#[tokio::test]
+async fn the_listener_that_a_url_comes_to_says_whether_it_is_answered_in_the_open() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = [free_port(), free_port()];
+    let text = format!(
+        "[[listener]]\nname = \"outside\"\nlisten = \"127.0.0.1:{one}\"\nredirect_to_https = 443\n\
+         [[listener]]\nname = \"inside\"\nlisten = \"127.0.0.1:{two}\"\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[upstream.blog]\nurl = \"http://{}\"\n",
+        origin.address
+    );
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    let remark = "Where it comes to another listener: the listener outside answers over https only";
+    for (url, verdict, says) in [
+        (
+            format!("http://larder.test:{one}/a"),
+            "refused",
+            "The listener outside answers over https only",
+        ),
+        (format!("http://larder.test:{two}/a"), "miss", "asks blog"),
+        ("http://larder.test/a".to_owned(), "miss", remark),
+        (format!("https://larder.test:{one}/a"), "miss", "asks blog"),
+    ] {
+        let said = told(&larder, json!({ "url": url })).await;
+        assert_eq!(said["verdict"]["verdict"], verdict, "{said:#}");
+        assert!(said.to_string().contains(says), "{url}: {said:#}");
+        assert_eq!(said.to_string().contains("another listener"), says == remark, "{said:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_the_next_request_is_told() {
+    let slow = Origin::playing(|mut visit| async move {
+        visit.request().await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{LISTENERS}[upstream.blog]\nurl = \"http://{}\"\n[upstream.gone]\nurl = \"http://127.0.0.1:{}\"\n\
+         [defaults]\nupstream = \"blog\"\n\
+         [[route]]\npath = \"/login\"\nupstream = \"gone\"\nrequests_per_address = 1\nrequests_burst = 1\n\
+         [[route]]\npath = \"/slow/**\"\nmax_fetches = 1\n\
+         [[route]]\npath = \"/gone/**\"\nupstream = \"gone\"\n",
+        slow.address,
+        free_port()
+    );
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    let question =
+        |path: &str| json!({ "url": format!("http://larder.test{path}"), "client": "127.0.0.1" });
+    let before = told(&larder, question("/login")).await;
+    assert_eq!(before["verdict"]["verdict"], "miss", "{before:#}");
+    // Each asks for what the next may not have at once.
+    let limited = eventually("the rate", async || {
+        let mut wire = larder.connect().await;
+        wire.send("GET /login HTTP/1.1\r\nhost: larder.test\r\n\r\n").await;
+        wire.answer().await;
+        let said = told(&larder, question("/login")).await;
+        (said["verdict"]["reason"] == "rate-limit").then_some(said)
+    })
+    .await;
+    assert_eq!(limited["route"]["route"], "/login", "{limited:#}");
+    assert!(limited["next"]["says"].as_str().unwrap().contains("429"), "{limited:#}");
+    let mut waiting = larder.connect().await;
+    waiting.send("GET /slow/a HTTP/1.1\r\nhost: larder.test\r\n\r\n").await;
+    let says = async |path: &str, words: &str| {
+        eventually(words, async || {
+            let said = told(&larder, question(path)).await;
+            said["next"]["says"].as_str().unwrap().contains(words).then_some(())
+        })
+        .await;
+    };
+    says("/slow/b", "as many as may be (max_fetches): it waits for a place").await;
+    let mut line = larder.connect().await;
+    line.send("GET /slow/c HTTP/1.1\r\nhost: larder.test\r\n\r\n").await;
+    says("/slow/b", "as many wait (max_fetches)").await;
+    eventually("an upstream that is down", async || {
+        larder.get("/gone/a").await;
+        let said = told(&larder, question("/gone/b")).await;
+        said["next"]["says"].as_str().unwrap().contains("No address of gone answers").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

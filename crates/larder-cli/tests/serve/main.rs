@@ -22,6 +22,7 @@ mod first_day;
 mod git;
 mod grpc;
 mod health;
+mod json;
 mod large;
 mod limits;
 mod listeners;

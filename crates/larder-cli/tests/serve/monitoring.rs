@@ -44,7 +44,7 @@ async fn with_all_parts() -> (Larder, Origin, (TempDir, Certificate)) {
          [[route]]\npath = \"/slow/**\"\nmax_fetches = 3\nrequests_per_address = 100\n\
          [[cdn]]\nname = \"edge\"\nhosts = [\"www.example.org\"]\n\
          [cdn.varnish]\napi = \"http://127.0.0.1:9\"\n\
-         [tracing]\nendpoint = \"http://127.0.0.1:9\"\nsample = 0\n"
+         [tracing]\nendpoint = \"http://127.0.0.1:9\"\nsample = 1\n"
     );
     fs::write(folder.path().join("larder.toml"), text).unwrap();
     let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
@@ -159,7 +159,7 @@ fn page(metrics: &[(String, Said)]) -> String {
 `_bucket`, `_sum` and `_count`. Labels have values from closed sets, or from the file of settings: never a key or a URL of a
 reader. `deploy/prometheus` has settings for Prometheus and alerts, `deploy/grafana` a dashboard.
 
-Buckets of `larder_route_wait_seconds` each name one of their requests (an exemplar, `request_id`) where answers have ids:
+Buckets of `larder_route_wait_seconds` each name one of their requests (an exemplar: `request_id`, and `trace_id` where it was traced) where answers have ids:
 `larder explain --request ID` says what became of it, while it is remembered. Prometheus keeps exemplars when it is started with
 `--enable-feature=exemplar-storage`.
 
@@ -271,14 +271,31 @@ async fn a_real_prometheus_scrapes_what_was_counted_and_evaluates_the_alerts() {
     // The first request has waited, and each bucket with something in it says whose that was.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let past = format!("/api/v1/query_exemplars?start={}&end={}", now - 600, now + 600);
-    let id = within(SCRAPED, "an exemplar in Prometheus", async || {
+    let labels = within(SCRAPED, "an exemplar in Prometheus", async || {
         let asked = prometheus.ask(&past, Some("query=larder_route_wait_seconds_bucket")).await;
-        Some(asked["data"][0]["exemplars"][0]["labels"]["request_id"].as_str()?.to_owned())
+        let labels = asked["data"][0]["exemplars"][0]["labels"].clone();
+        labels.is_object().then_some(labels)
     })
     .await;
+    let id = labels["request_id"].as_str().unwrap();
     let told = larder.get_from_admin(&format!("/v1/requests/{id}")).await;
     let told: serde_json::Value = serde_json::from_str(told.text()).unwrap();
     assert_eq!((&told["verdict"], &told["status"]), (&"miss".into(), &200.into()), "{told}");
+    assert!(labels["trace_id"].is_string() && labels["trace_id"] == told["trace_id"], "{labels}");
+    // What the dashboard asks for, Prometheus understands.
+    let dashboard = fs::read_to_string(at_root("deploy/grafana/larder.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().cloned()).flatten();
+    let mut asked = 0;
+    for target in targets {
+        let expression = target["expr"].as_str().unwrap();
+        let plain = expression.replace("$instance", ".*").replace("$__rate_interval", "1m");
+        let answer = prometheus.ask("/api/v1/query", Some(&format!("query={plain}"))).await;
+        assert_eq!(answer["status"], "success", "{expression}: {answer}");
+        asked += 1;
+    }
+    assert!(asked > 30, "{asked}");
     let rules = within(SCRAPED, "the alerts to be evaluated", async || {
         let answer = prometheus.ask("/api/v1/rules", None).await;
         let groups = answer["data"]["groups"].as_array()?.clone();
@@ -290,4 +307,43 @@ async fn a_real_prometheus_scrapes_what_was_counted_and_evaluates_the_alerts() {
     assert_eq!(rules.len(), 17);
     assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:?}");
     assert!(rules.iter().all(|rule| rule["state"] != "firing"), "{rules:?}");
+}
+
+#[tokio::test]
+async fn an_alert_is_raised_in_a_real_prometheus_while_the_service_fails() {
+    let origin = Origin::answering(
+        |_| "HTTP/1.1 500 Broken\r\ncache-control: max-age=60\r\ncontent-length: 1\r\n\r\na",
+    )
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[server]\nlisten = 0\n[admin]\nlisten = 0\n[upstream.app]\nurl = \"http://{}\"\n\
+         [[route]]\npath = \"/api/**\"\ncache = false\n",
+        origin.address
+    );
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    let settings = fs::read_to_string(at_root("deploy/prometheus/prometheus.yml")).unwrap();
+    let settings = settings
+        .replace("127.0.0.1:9191", &larder.admin().to_string())
+        .replace("interval: 15s", "interval: 1s");
+    // Nobody waits for five minutes here; what is asked is the same.
+    let rules = fs::read_to_string(at_root("deploy/prometheus/larder.rules.yml")).unwrap();
+    let rules = rules.replace("for: 5m", "for: 1s").replace("[5m]", "[20s]");
+    let file = folder.path().join("larder.rules.yml");
+    fs::write(&file, rules).unwrap();
+    let prometheus = Prometheus::start(&settings, &[&file]).await;
+    let firing = within(SCRAPED, "the alert", async || {
+        larder.get("/api/a").await;
+        let answer = prometheus.ask("/api/v1/alerts", None).await;
+        let alerts = answer["data"]["alerts"].as_array()?.clone();
+        let is_it = |alert: &serde_json::Value| {
+            alert["state"] == "firing" && alert["labels"]["alertname"] == "LarderRouteFails"
+        };
+        alerts.into_iter().find(is_it)
+    })
+    .await;
+    assert_eq!(firing["labels"]["route"], "/api/**", "{firing}");
+    let says = firing["annotations"]["summary"].as_str().unwrap();
+    assert!(says.starts_with("100% of the calls for /api/**"), "{says}");
 }

@@ -6,16 +6,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use larder::http::HitResponse;
 
 use super::{
     AccessLog, Hit, Note,
-    line::{Asked, Ended, Line, Verdict},
+    line::{Asked, Ended, Line},
+    note::Verdict,
 };
 use crate::downstream::{Peer, TlsFacts};
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// What is logged of a request whose reader left before its answer began: nginx has made this number usual.
 const NO_ANSWER: u16 = 499;
 
@@ -34,7 +34,6 @@ pub(crate) struct Entry {
     referer: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     status: Option<StatusCode>,
-    cache_status: Option<HeaderValue>,
     age: Option<u64>,
     first_byte: Option<Duration>,
     bytes: u64,
@@ -81,7 +80,6 @@ impl Entry {
             referer: headers.get(header::REFERER).cloned(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
             status: None,
-            cache_status: None,
             age: None,
             first_byte: None,
             bytes: 0,
@@ -93,12 +91,14 @@ impl Entry {
     pub(crate) fn of_hit(log: &AccessLog, hit: Hit<'_, '_>, served: &HitResponse) -> Box<Entry> {
         let asked = hit.asked();
         let value = |value: &[u8]| HeaderValue::from_bytes(value).ok();
+        let note = Note::default();
+        note.verdict(Verdict::HIT);
         Box::new(Entry {
             log: log.clone(),
             began: hit.began,
             peer: hit.client,
             tls: hit.tls,
-            note: Note::default(),
+            note,
             method: Bytes::copy_from_slice(asked.method),
             scheme: hit.scheme,
             host: Bytes::copy_from_slice(asked.host),
@@ -107,7 +107,6 @@ impl Entry {
             referer: value(asked.referer),
             user_agent: value(asked.user_agent),
             status: Some(served.status()),
-            cache_status: Some(HeaderValue::from_static("Larder;hit;detail=hit")),
             age: Some(served.age().as_secs()),
             first_byte: Some(hit.began.elapsed()),
             bytes: served.content().len() as u64,
@@ -124,7 +123,6 @@ impl Entry {
     pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = Some(status);
         self.first_byte = Some(self.began.elapsed());
-        self.cache_status = headers.get_all(CACHE_STATUS).iter().next_back().cloned();
         let age = headers.get(header::AGE).and_then(|age| age.to_str().ok());
         self.age = age.and_then(|age| age.parse().ok());
     }
@@ -157,7 +155,6 @@ impl Drop for Entry {
         if !self.log.wants(status, self.ended) {
             return;
         }
-        let said = self.cache_status.as_ref().and_then(|field| field.to_str().ok());
         fn bytes(value: &Option<HeaderValue>) -> &[u8] {
             value.as_ref().map(HeaderValue::as_bytes).unwrap_or_default()
         }
@@ -177,7 +174,7 @@ impl Drop for Entry {
             },
             status,
             bytes: self.bytes,
-            cache: said.map(Verdict::of).unwrap_or_default(),
+            cache: self.note.said_verdict(),
             age: self.age,
             upstream: self.note.said_upstream(),
             total: self.began.elapsed(),

@@ -11,6 +11,7 @@ use larder::http::policy::fields::write_number;
 use super::{
     config::{AccessLogConfig, Addresses, Format},
     escape::{write_text, write_uri},
+    note::Verdict,
 };
 use crate::downstream::TlsFacts;
 
@@ -26,7 +27,7 @@ pub(super) struct Line<'a> {
     pub(super) status: u16,
     /// Of the content, not of the head.
     pub(super) bytes: u64,
-    pub(super) cache: Verdict<'a>,
+    pub(super) cache: Verdict,
     pub(super) age: Option<u64>,
     pub(super) upstream: Option<&'a str>,
     pub(super) total: Duration,
@@ -57,47 +58,6 @@ pub(super) enum Ended {
     Cut,
     /// No service saw the request, for this reason.
     Refused(&'static str),
-}
-
-/// What the cache says of an answer in `Cache-Status`, in its own words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict<'a> {
-    /// `hit`, or why the request went forward (`uri-miss`, `stale`, `bypass` and so on).
-    pub(super) word: &'a str,
-    /// Larder's own word, where it says more.
-    pub(super) reason: &'a str,
-}
-
-impl<'a> Verdict<'a> {
-    pub(super) const HIT: Verdict<'static> = Verdict { word: "hit", reason: "hit" };
-
-    /// Of the member that this cache has added, which is the last.
-    pub(super) fn of(field: &'a str) -> Verdict<'a> {
-        // A key is between quotes, and may hold anything.
-        let plain = field.split(";key=").next().unwrap_or_default();
-        let said = plain.split(';').skip(1);
-        let mut word = "";
-        for parameter in said {
-            match parameter.strip_prefix("fwd=") {
-                Some(why) => word = why,
-                None if parameter == "hit" => word = "hit",
-                None => {}
-            }
-        }
-        let is_word =
-            |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-        let detail = field.rsplit_once(";detail=").map(|(_, detail)| detail);
-        Verdict { word, reason: detail.filter(is_word).unwrap_or_default() }
-    }
-
-    /// Which tier has answered, if one has.
-    fn tier(&self) -> &'static str {
-        match (self.word, self.reason) {
-            ("hit", "shared") => "shared",
-            ("hit", _) => "memory",
-            _ => "",
-        }
-    }
 }
 
 /// Adds the line to `out`.
@@ -439,22 +399,6 @@ mod tests {
             assert_eq!(told(Addresses::Mask).as_deref(), Some(masked));
             assert_eq!(told(Addresses::Keep), Some(address.to_canonical().to_string()));
             assert_eq!(told(Addresses::Drop), None);
-        }
-    }
-
-    #[test]
-    fn the_cache_s_own_words_are_those_of_its_field() {
-        let rows = [
-            ("Larder;hit;ttl=297;detail=hit", "hit", "hit"),
-            ("Larder;hit;ttl=-3;detail=stale-while-revalidate", "hit", "stale-while-revalidate"),
-            ("Larder;fwd=uri-miss;fwd-status=200;stored;ttl=3", "uri-miss", ""),
-            (r#"Larder;fwd=miss;key="a;hit;detail=b";detail=private"#, "miss", "private"),
-            (r#"Larder;fwd=miss;key="a;detail=b""#, "miss", ""),
-            ("Larder;detail=only-if-cached", "", "only-if-cached"),
-            ("", "", ""),
-        ];
-        for (field, word, reason) in rows {
-            assert_eq!(Verdict::of(field), Verdict { word, reason }, "{field}");
         }
     }
 }

@@ -34,10 +34,10 @@ use larder::http::{HitResponse, policy::fields::FieldLine};
 pub use self::config::{AccessLogConfig, Addresses, Destination, Format, Query};
 pub(crate) use self::{
     entry::{Entry, Head},
-    note::Note,
+    note::{Note, Verdict},
 };
 use self::{
-    line::{Asked, Ended, Line, Verdict},
+    line::{Asked, Ended, Line},
     sample::is_chosen,
     writer::{Out, Queue},
 };

@@ -17,7 +17,30 @@ pub(crate) struct Note(Arc<Noted>);
 struct Noted {
     client: OnceLock<IpAddr>,
     upstream: OnceLock<Arc<str>>,
+    cache: OnceLock<Verdict>,
     origin_micros: AtomicU64,
+}
+
+/// What the request was to the cache, in its own words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// `hit`, or why the request went forward (`uri-miss`, `stale`, `bypass` and so on).
+    pub(crate) word: &'static str,
+    /// Larder's own word, where it says more.
+    pub(crate) reason: &'static str,
+}
+
+impl Verdict {
+    pub(crate) const HIT: Verdict = Verdict { word: "hit", reason: "hit" };
+
+    /// Which tier has answered, if one has.
+    pub(super) fn tier(self) -> &'static str {
+        match (self.word, self.reason) {
+            ("hit", "shared") => "shared",
+            ("hit", _) => "memory",
+            _ => "",
+        }
+    }
 }
 
 /// No origin was asked.
@@ -28,6 +51,7 @@ impl Default for Noted {
         Noted {
             client: OnceLock::new(),
             upstream: OnceLock::new(),
+            cache: OnceLock::new(),
             origin_micros: AtomicU64::new(NOT_ASKED),
         }
     }
@@ -44,6 +68,11 @@ impl Note {
         self.0.upstream.set(Arc::clone(name)).ok();
     }
 
+    /// What it was to the cache. The first word counts.
+    pub(crate) fn verdict(&self, verdict: Verdict) {
+        self.0.cache.set(verdict).ok();
+    }
+
     /// How long the origin took to begin its answer.
     pub(crate) fn origin_took(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(NOT_ASKED - 1);
@@ -56,6 +85,10 @@ impl Note {
 
     pub(super) fn said_upstream(&self) -> Option<&str> {
         self.0.upstream.get().map(|name| &**name)
+    }
+
+    pub(super) fn said_verdict(&self) -> Verdict {
+        self.0.cache.get().copied().unwrap_or_default()
     }
 
     pub(super) fn said_origin(&self) -> Option<Duration> {

@@ -98,18 +98,27 @@ pub(super) fn answer_of(error: &NoAnswer, passes: Option<Reason>) -> Response<By
         Some(error) => error.to_response(),
         None => problem_of(error).to_response(),
     };
-    let status = match is_for_want_of_room(error) {
-        true => CacheStatus::refused(),
-        // Why it was no hit nobody has kept: that its service failed is the reason for what is sent.
-        false => {
-            let why = passes.unwrap_or(Reason::OriginError);
-            CacheStatus::forwarded(why, None).detail(Reason::OriginError)
-        }
-    };
+    let (status, reason) = error_status(error, passes);
+    let status = reason.map_or(status.clone(), |reason| status.detail(reason));
     if let Ok(field) = HeaderValue::try_from(status.to_field()) {
         answer.headers_mut().insert(CACHE_STATUS, field);
     }
     answer
+}
+
+/// What the cache says of a request that got no answer, and for what reason.
+pub(super) fn error_status(
+    error: &NoAnswer,
+    passes: Option<Reason>,
+) -> (CacheStatus<'static>, Option<Reason>) {
+    match is_for_want_of_room(error) {
+        true => (CacheStatus::refused(), None),
+        // Why it was no hit nobody has kept: that its service failed is the reason for what is sent.
+        false => {
+            let why = passes.unwrap_or(Reason::OriginError);
+            (CacheStatus::forwarded(why, None), Some(Reason::OriginError))
+        }
+    }
 }
 
 fn problem_of(error: &NoAnswer) -> Problem {

@@ -54,6 +54,15 @@ pub struct RouteStats {
     pub limited: u64,
 }
 
+/// What a request finds where as many of its route are at the service as may be: so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneOutlook {
+    /// It waits for a place.
+    Waits(usize),
+    /// As many wait as may.
+    Full(usize),
+}
+
 /// Those of each way that has any, by its place. What is known of a route that is still there, with the same bounds, stays.
 pub(super) fn of_ways(ways: &Ways, before: &[Option<Arc<Bounds>>]) -> Vec<Option<Arc<Bounds>>> {
     let each = ways.iter().map(|way| {
@@ -86,6 +95,13 @@ impl Bounds {
         rates.take(client).inspect_err(|_| {
             self.limited.fetch_add(1, Relaxed);
         })
+    }
+
+    /// What a request for its service would find now. `None`: a place.
+    pub(super) fn outlook(&self) -> Option<LaneOutlook> {
+        let lane = self.lane.as_ref().filter(|lane| lane.places.available_permits() == 0)?;
+        let is_full = lane.waiting.load(Relaxed) >= lane.max;
+        Some(if is_full { LaneOutlook::Full(lane.max) } else { LaneOutlook::Waits(lane.max) })
     }
 
     /// A place at the service, now or within some seconds. Dropping what it gives frees the place. Dropping the future

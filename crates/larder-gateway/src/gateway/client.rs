@@ -69,12 +69,21 @@ pub struct ListenerRules {
     /// At which port of the same host readers are to ask over TLS who ask in the open, or for whom a trusted peer does.
     /// Default none: they are answered.
     pub redirect_to_https: Option<NonZeroU16>,
+    /// What the listener is called, for who asks what becomes of a request. Default nothing.
+    pub name: Option<Arc<str>>,
+    /// Its port, where that is known before it is opened. Default none.
+    pub port: Option<u16>,
+    /// All that comes to it is https. Default no.
+    pub speaks_tls: bool,
 }
 
 static NONE: ListenerRules = ListenerRules {
     trusted_peers: TrustedPeers::NONE,
     forwarded: ForwardedFields::XForwarded,
     redirect_to_https: None,
+    name: None,
+    port: None,
+    speaks_tls: false,
 };
 
 /// Carries the token; goes no further than this gateway.

@@ -10,20 +10,26 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::Empty;
-use larder::http::{Answering, Body, BoxError, Bypass, Client, Handled, Verdict};
+use larder::http::{
+    Answering, Body, BoxError, Bypass, Client, Handled, NoAnswer, Verdict, policy::reason::Reason,
+};
 use tower::Service;
 
 use super::{
     Gateway, LetIn, Refresher,
     answers::{
-        LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address,
+        LogLine, answer_of, error_status, is_for_want_of_a_turn, is_for_want_of_an_address,
         is_for_want_of_memory, is_for_want_of_room, passes, tell_busy, tell_down,
     },
     inbound::{TurnedAway, Write},
     past::{Asked, LARDER_REQUEST},
     purging::{PurgeConfig, Purger},
 };
-use crate::{downstream::http1::ReaderBody, traces::ServerSpan};
+use crate::{
+    access::{Note, Verdict as Said},
+    downstream::http1::ReaderBody,
+    traces::ServerSpan,
+};
 
 /// Who asks where nobody does.
 pub(super) const NOBODY: Client = Client(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -112,6 +118,7 @@ impl Gateway {
     {
         let (line, asked) = (LogLine::begin(&head), Asked::of(&head));
         let write = head.extensions.remove::<Write>();
+        let note = head.extensions.get::<Note>().cloned();
         let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
         let row = row.unwrap_or_else(|| Arc::clone(self.common.ledger.otherwise()));
         let passes = passes(&head.method, head.extensions.get::<Bypass>().is_some());
@@ -144,6 +151,9 @@ impl Gateway {
                 Err(_) if passes.is_some() => failed(Verdict::Pass),
                 Err(_) => failed(Verdict::Miss),
             };
+            if let Some(note) = note {
+                note.verdict(said_of(&answered, passes));
+            }
             let has_failed = answered.is_err();
             let mut answer = answered.unwrap_or_else(|error| {
                 match &error {
@@ -156,7 +166,8 @@ impl Gateway {
                 answer_of(&error, passes).map(Body::from)
             });
             if let Some(asked) = asked {
-                common.past.note(asked, &mut answer, has_failed);
+                let trace = span.as_ref().map(ServerSpan::trace_id);
+                common.past.note(asked, &mut answer, has_failed, trace);
             }
             if let (Some(Write { rules, host, is_secure }), Some(store)) = (write, store)
                 && (answer.status().is_success() || answer.status().is_redirection())
@@ -172,6 +183,20 @@ impl Gateway {
                 span.go_with(&mut answer, request_id);
             }
             Delivered { answer, verdict }
+        }
+    }
+}
+
+/// What the line of a request in the access log says that it was: as `Cache-Status` does.
+fn said_of(answered: &Result<Response<Body>, NoAnswer>, passes: Option<Reason>) -> Said {
+    match answered {
+        Ok(answer) => match answer.extensions().get::<Handled>() {
+            Some(handled) => Said { word: handled.word, reason: handled.reason.as_str() },
+            None => Said::default(),
+        },
+        Err(error) => {
+            let (status, reason) = error_status(error, passes);
+            Said { word: status.word(), reason: reason.map_or("", Reason::as_str) }
         }
     }
 }

@@ -244,13 +244,7 @@ impl Writes {
         if fences.is_empty() {
             return None;
         }
-        let time = since_1970(SystemTime::now());
-        let is_good = |fence: &Fence| {
-            let skew = if fence.process == self.process { Duration::ZERO } else { SKEW };
-            time <= fence.until.saturating_add(millis(skew))
-        };
-        let fences = fences.iter().filter_map(|text| rules.read(text, host)).filter(is_good);
-        let fences: Vec<_> = fences.collect();
+        let fences = self.good(rules, host, fences);
         let count = if fences.is_empty() { &self.ignored } else { &self.honoured };
         count.fetch_add(1, Relaxed);
         if fences.is_empty() {
@@ -260,22 +254,46 @@ impl Writes {
         let now = now();
         fences.iter().map(|fence| known.over(fence.process, fence.number, now)).max()
     }
+
+    /// The same, with nothing counted and nothing remembered.
+    pub(super) fn since_for_onlooker(
+        &self,
+        rules: &ReadYourWrites,
+        host: &str,
+        fences: &[Vec<u8>],
+        now: NotBefore,
+    ) -> Option<NotBefore> {
+        let fences = self.good(rules, host, fences);
+        let known = self.known();
+        let over = |fence: &Fence| known.seen(fence.process, fence.number).unwrap_or(now);
+        fences.iter().map(over).max()
+    }
+
+    /// Those that are this host's and have not expired.
+    fn good(&self, rules: &ReadYourWrites, host: &str, fences: &[Vec<u8>]) -> Vec<Fence> {
+        let time = since_1970(SystemTime::now());
+        let is_good = |fence: &Fence| {
+            let skew = if fence.process == self.process { Duration::ZERO } else { SKEW };
+            time <= fence.until.saturating_add(millis(skew))
+        };
+        fences.iter().filter_map(|text| rules.read(text, host)).filter(is_good).collect()
+    }
 }
 
 impl Known {
     /// When a write was over, as far as is known: otherwise now.
     fn over(&mut self, process: u64, number: u64, now: NotBefore) -> NotBefore {
-        let seen = self.processes.get(&process);
-        let point = seen.and_then(|seen| {
-            seen.points.get(seen.points.partition_point(|point| point.number < number))
-        });
-        match point {
-            Some(point) => point.over,
-            None => {
-                self.note(process, number, now);
-                now
-            }
-        }
+        self.seen(process, number).unwrap_or_else(|| {
+            self.note(process, number, now);
+            now
+        })
+    }
+
+    /// When a write was over, if that is known.
+    fn seen(&self, process: u64, number: u64) -> Option<NotBefore> {
+        let points = &self.processes.get(&process)?.points;
+        let point = points.get(points.partition_point(|point| point.number < number))?;
+        Some(point.over)
     }
 
     /// Writes up to this one, the last that is known, were over by now.

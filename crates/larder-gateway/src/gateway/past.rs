@@ -66,6 +66,8 @@ struct Record {
     id: u128,
     /// Tells what was asked for apart, also where it is the same without what queries say.
     asked_hash: u64,
+    /// Of its trace, where it is traced.
+    trace: Option<[u8; 16]>,
     at: SystemTime,
     method: Method,
     url: Box<str>,
@@ -80,6 +82,7 @@ struct Record {
 struct Waited {
     route: Arc<str>,
     id: u128,
+    trace: Option<[u8; 16]>,
     took: Duration,
     at: SystemTime,
 }
@@ -148,7 +151,13 @@ impl Past {
 
     /// Remembers what has become of a request, and gives its answer an id. `has_failed`: there was none, and what is sent
     /// says so. A plain hit that nobody asks about is left alone.
-    pub(super) fn note<B>(&self, asked: Asked, answer: &mut Response<B>, has_failed: bool) {
+    pub(super) fn note<B>(
+        &self,
+        asked: Asked,
+        answer: &mut Response<B>,
+        has_failed: bool,
+        trace: Option<[u8; 16]>,
+    ) {
         let handled = answer.extensions_mut().remove::<Handled>();
         let is_plain_hit =
             |handled: &Handled| handled.verdict == Verdict::Hit && handled.reason == Reason::Hit;
@@ -166,6 +175,7 @@ impl Past {
         let record = Record {
             id,
             asked_hash: self.asked_hash(&method, &uri),
+            trace,
             at: SystemTime::now(),
             method,
             url: shown(&uri).into(),
@@ -220,9 +230,10 @@ impl Past {
                 }
             }
         }
-        let waits = last.into_values().map(|Waited { route, id, took, at }| PastWait {
+        let waits = last.into_values().map(|Waited { route, id, trace, took, at }| PastWait {
             route,
             id: format!("{id:032x}"),
+            trace_id: trace.map(trace_id),
             took,
             at,
         });
@@ -272,7 +283,7 @@ impl Record {
     fn waited(&self) -> Option<Waited> {
         let Became::Answered(Handled { origin: Some(_), .. }) = self.became else { return None };
         let route = self.route.as_ref().map_or_else(|| "otherwise".into(), Arc::clone);
-        Some(Waited { route, id: self.id, took: self.took, at: self.at })
+        Some(Waited { route, id: self.id, trace: self.trace, took: self.took, at: self.at })
     }
 
     fn told(&self) -> PastRequest {
@@ -302,8 +313,14 @@ impl Record {
             seconds: self.took.as_secs_f64(),
             origin_seconds: origin.map(|took| took.as_secs_f64()),
             tier,
+            trace_id: self.trace.map(trace_id),
         }
     }
+}
+
+/// As `traceparent` has it.
+fn trace_id(trace: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(trace))
 }
 
 /// As a number is written in 32 hexadecimal digits, without what formatting any number takes: nearly every answer that is
@@ -363,6 +380,7 @@ mod tests {
         Record {
             id,
             asked_hash: 0,
+            trace: None,
             at: SystemTime::UNIX_EPOCH,
             method: Method::GET,
             url: url.into(),

@@ -83,6 +83,19 @@ impl Rates {
         self.take_at(client, self.now())
     }
 
+    /// What the next request of this client would find, with nothing taken.
+    pub(super) fn outlook(&self, client: Client) -> Result<(), TooMany> {
+        let (address, now) = (short(client), self.now());
+        let set = self.set(address).lock().unwrap_or_else(PoisonError::into_inner);
+        let known = set.iter().find(|place| place.address == address);
+        let place = known.or_else(|| set.iter().min_by_key(|place| place.full_at));
+        let ahead = place.map_or(0, |place| place.full_at.saturating_sub(now));
+        match ahead > self.tolerance {
+            true => Err(TooMany { wait: Duration::from_nanos(ahead - self.tolerance) }),
+            false => Ok(()),
+        }
+    }
+
     /// The one that was taken last was none.
     pub(super) fn give_back(&self, client: Client) {
         let address = short(client);

@@ -85,6 +85,17 @@ enum Full {
     Client,
 }
 
+/// What would become of a request that offers other protocols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum UpgradeOutlook {
+    /// The service is asked for this one.
+    Granted(HeaderValue),
+    /// It goes on as if it had offered nothing.
+    Ignored,
+    /// There are as many as may be: 503.
+    Full,
+}
+
 impl Upgrades {
     pub(super) fn new() -> Upgrades {
         Upgrades {
@@ -115,7 +126,7 @@ impl Upgrades {
         client: Client,
         limits: UpgradeLimits,
     ) -> Result<bool, Problem> {
-        let Some(protocol) = chosen(upgrade, protocols) else {
+        let Some(protocol) = chosen(upgrade.offers(), protocols) else {
             self.ignored.fetch_add(1, Ordering::Relaxed);
             return if upgrade.is_required() { Err(not_offered()) } else { Ok(false) };
         };
@@ -127,6 +138,21 @@ impl Upgrades {
                 Ok(true)
             }
             Err(full) => Err(self.refuse(full, limits)),
+        }
+    }
+
+    /// What would become of a request of HTTP/1.1 that offers these, with nothing taken.
+    pub(super) fn outlook(
+        &self,
+        offers: &[HeaderValue],
+        protocols: &Protocols,
+        client: Option<Client>,
+        limits: UpgradeLimits,
+    ) -> UpgradeOutlook {
+        match chosen(offers, protocols) {
+            None => UpgradeOutlook::Ignored,
+            Some(_) if room(&lock(&self.held), client, limits).is_err() => UpgradeOutlook::Full,
+            Some(protocol) => UpgradeOutlook::Granted(protocol),
         }
     }
 
@@ -160,13 +186,13 @@ fn not_offered() -> Problem {
 }
 
 /// As the route names it: what a reader writes otherwise goes no further.
-fn chosen(upgrade: &Upgrade, protocols: &Protocols) -> Option<HeaderValue> {
+fn chosen(offers: &[HeaderValue], protocols: &Protocols) -> Option<HeaderValue> {
     let is_allowed = |offer: &HeaderValue| {
         let is_it =
             |allowed: &&HeaderValue| allowed.as_bytes().eq_ignore_ascii_case(offer.as_bytes());
         protocols.allowed.iter().find(is_it).cloned()
     };
-    upgrade.offers().iter().find_map(is_allowed)
+    offers.iter().find_map(is_allowed)
 }
 
 fn per_client(limits: UpgradeLimits) -> usize {
@@ -174,20 +200,27 @@ fn per_client(limits: UpgradeLimits) -> usize {
 }
 
 fn take(held: &Arc<Mutex<Held>>, client: Client, limits: UpgradeLimits) -> Result<Grant, Full> {
-    let is_bounded = limits.max_per_client.is_some() || !client.0.to_canonical().is_loopback();
-    let client = client.network();
     let mut counts = lock(held);
+    room(&counts, Some(client), limits)?;
+    let client = client.network();
+    counts.all += 1;
+    *counts.by_client.entry(client).or_default() += 1;
+    drop(counts);
+    Ok(Grant { held: Arc::clone(held), client })
+}
+
+/// Whether there is room for one more of this client, or of one that nobody has counted.
+fn room(counts: &Held, client: Option<Client>, limits: UpgradeLimits) -> Result<(), Full> {
     if counts.all >= limits.max {
         return Err(Full::All);
     }
-    let of_client = counts.by_client.get(&client).copied().unwrap_or_default();
-    if is_bounded && of_client >= per_client(limits) {
-        return Err(Full::Client);
+    let Some(client) = client else { return Ok(()) };
+    let is_bounded = limits.max_per_client.is_some() || !client.0.to_canonical().is_loopback();
+    let of_client = counts.by_client.get(&client.network()).copied().unwrap_or_default();
+    match is_bounded && of_client >= per_client(limits) {
+        true => Err(Full::Client),
+        false => Ok(()),
     }
-    counts.all += 1;
-    counts.by_client.insert(client, of_client + 1);
-    drop(counts);
-    Ok(Grant { held: Arc::clone(held), client })
 }
 
 impl Drop for Grant {
@@ -261,7 +294,7 @@ mod tests {
         };
         let offers = ["spdy/3.1", "WebSocket"].map(HeaderValue::from_static).to_vec();
         let (upgrade, _upgraded) = upgrade::channel(offers);
-        let chosen = |allowed: &[&'static str]| chosen(&upgrade, &protocols(allowed));
+        let chosen = |allowed: &[&'static str]| chosen(upgrade.offers(), &protocols(allowed));
         assert_eq!(chosen(&["websocket"]).unwrap(), "websocket");
         assert_eq!(chosen(&["websocket", "SPDY/3.1"]).unwrap(), "SPDY/3.1");
         assert!(chosen(&[]).is_none() && chosen(&["spdy"]).is_none());

@@ -221,6 +221,7 @@ mod tests {
                 verdict,
                 why: reason,
                 reason,
+                word: "",
                 origin: (verdict != Verdict::Hit).then(Duration::default),
                 began: Instant::now(),
                 saved: Duration::from_millis(1),

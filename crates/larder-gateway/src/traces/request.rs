@@ -70,6 +70,11 @@ impl ServerSpan {
         self.handled = Some(*handled);
     }
 
+    /// By which its trace is found.
+    pub(crate) fn trace_id(&self) -> [u8; 16] {
+        self.traced.0.place.trace.0
+    }
+
     /// From now on it goes with the answer. `request_id`: by which more is told of the request.
     pub(crate) fn go_with<B>(mut self, answer: &mut Response<B>, request_id: Option<HeaderValue>) {
         (self.status, self.request_id) = (Some(answer.status()), request_id);

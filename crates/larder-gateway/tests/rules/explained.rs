@@ -29,7 +29,7 @@ const FIELDS: [&[(&str, &str)]; 5] = [
 ];
 
 /// A route's conditions, or nothing.
-fn conditions() -> impl Strategy<Value = &'static str> {
+pub(crate) fn conditions() -> impl Strategy<Value = &'static str> {
     select(vec![
         "",
         "path = \"/a/{id}\"\n",
@@ -46,7 +46,7 @@ fn conditions() -> impl Strategy<Value = &'static str> {
 }
 
 /// Some rules.
-fn rules() -> impl Strategy<Value = String> {
+pub(crate) fn rules() -> impl Strategy<Value = String> {
     let rule = select(vec![
         "ttl = \"30s\"",
         "ttl_override = \"20s\"",

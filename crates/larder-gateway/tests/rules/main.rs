@@ -5,4 +5,5 @@
 
 mod explained;
 mod site;
+mod told;
 mod vectors;

@@ -70,6 +70,8 @@ pub(crate) fn settings(text: &str) -> (Settings, Places) {
 
 /// A reader's connection to a gateway. Dropping it ends it.
 pub(crate) struct Reader {
+    cache: HttpCache,
+    gateway: Gateway,
     wire: Wire<DuplexStream>,
     serving: JoinHandle<()>,
 }
@@ -80,23 +82,39 @@ impl Reader {
             Origins::new(&named.name, &named.addresses, &named.config, named.origins.clone())
         };
         let upstreams: Vec<_> = settings.upstreams.iter().map(upstream).collect();
-        let gateway = Gateway::with_ways(
-            &cache(),
-            upstreams,
-            settings.ways.clone(),
-            settings.gateway.clone(),
-        );
+        let cache = cache();
+        let (ways, config) = (settings.ways.clone(), settings.gateway.clone());
+        let gateway = Gateway::with_ways(&cache, upstreams, ways, config);
+        Reader::at(cache, gateway)
+    }
+
+    /// Another connection to the same.
+    pub(crate) fn again(&self) -> Reader {
+        Reader::at(self.cache.clone(), self.gateway.clone())
+    }
+
+    pub(crate) fn cache(&self) -> &HttpCache {
+        &self.cache
+    }
+
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    fn at(cache: HttpCache, gateway: Gateway) -> Reader {
+        let serves = gateway.clone();
         let (near, mut far) = duplex(64 << 10);
         let serving = tokio::spawn(async move {
             // On this machine: it is told the keys.
             let peer = ([127, 0, 0, 1], 1).into();
+            let gateway = serves;
             let (hits, config, stop) =
                 (gateway.clone(), Http1Config::default(), CancellationToken::new());
             // However it ends: its reader has been answered, or says that it was not.
             let _ended =
                 serve_connection_with_hits(&mut far, peer, &config, &hits, gateway, stop).await;
         });
-        Reader { wire: Wire::new(near), serving }
+        Reader { cache, gateway, wire: Wire::new(near), serving }
     }
 
     pub(crate) async fn ask(

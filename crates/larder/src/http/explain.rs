@@ -36,6 +36,8 @@ pub struct Handled {
     pub why: Reason,
     /// What came of it, as the `detail` in `Cache-Status` says it: why an answer was not stored, for instance.
     pub reason: Reason,
+    /// The same as `Cache-Status` has it: [`CacheStatus::word`].
+    pub word: &'static str,
     /// How long the head of the origin's answer took, or of what stands in for it, where the reader has waited for the
     /// origin: for its own request there, or for another reader's.
     pub origin: Option<Duration>,
@@ -110,7 +112,14 @@ impl Handling {
                 (reason, None)
             }
         };
-        Handled { verdict, why, reason, origin, began, saved }
+        let word = match self {
+            Handling::Served { .. } | Handling::Found { .. } => "hit",
+            // What stands in for no answer at all is a hit.
+            Handling::Forwarded { outcome: ReplyOutcome::StoodIn(_), status: None, .. } => "hit",
+            Handling::Forwarded { why, .. } => CacheStatus::forwarded(why, None).word(),
+            Handling::Refused(_) => CacheStatus::refused().word(),
+        };
+        Handled { verdict, why, reason, word, origin, began, saved }
     }
 
     /// What the `detail` in `Cache-Status` says.

@@ -53,6 +53,12 @@ impl Terminal {
         .await
     }
 
+    pub(crate) async fn resize(&self, width: u16, height: u16) {
+        let [width, height] = [width, height].map(|size| size.to_string());
+        let size = ["resize-window", "-t", "top", "-x", &width, "-y", &height];
+        program::run(&mut self.command(&size)).await;
+    }
+
     pub(crate) async fn press(&self, key: &str) {
         program::run(&mut self.command(&["send-keys", "-t", "top", key])).await;
     }

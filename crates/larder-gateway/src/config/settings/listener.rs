@@ -118,10 +118,16 @@ impl Check<'_> {
         }
         let listen = part.listen.map_or(LISTEN.into(), |listen| listen.0);
         let peers = part.trusted_peers.as_ref().unwrap_or(&server.trusted_peers);
-        let rules = ListenerRules {
+        let mut rules = ListenerRules {
             trusted_peers: peers.iter().map(|peer| peer.0).collect(),
             forwarded: part.forwarded.or(server.forwarded).unwrap_or_default().into(),
             redirect_to_https: part.redirect_to_https.as_ref().map(|port| port.0),
+            name: Some(name.as_str().into()),
+            port: match listen {
+                ListenAddress::Tcp(address) if address.port() != 0 => Some(address.port()),
+                _ => None,
+            },
+            speaks_tls: false,
         };
         if part.proxy_protocol && rules.trusted_peers.is_empty() {
             let peers = self.places.name(&at("trusted_peers")).to_owned();
@@ -132,6 +138,7 @@ impl Check<'_> {
             self.note(&at("proxy_protocol"), what);
         }
         let tls = self.tls(&at("tls"), &part.tls);
+        rules.speaks_tls = tls.is_some();
         if tls.is_some() && part.redirect_to_https.is_some() {
             let what =
                 "all that comes here is https already: say it where requests come in the open";

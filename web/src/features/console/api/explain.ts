@@ -68,6 +68,8 @@ const pastShape = shape({
   seconds: amount,
   origin_seconds: optional(amount),
   tier: text,
+  /** Where it was traced. */
+  trace_id: optional(text),
 });
 export type PastRequest = Decoded<typeof pastShape>;
 

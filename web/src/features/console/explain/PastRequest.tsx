@@ -36,7 +36,7 @@ interface AnsweredProps {
   readonly told: Told;
 }
 
-function Answered({ told: { at, method, url, route, verdict, reason, says, status, seconds, origin_seconds, tier } }: AnsweredProps) {
+function Answered({ told: { at, method, url, route, verdict, reason, says, status, seconds, origin_seconds, tier, trace_id } }: AnsweredProps) {
   const known = verdictOf(verdict);
   const mark = known === null ? 'unsaid' : VERDICT_WORDS[known].mark;
   // That nothing was stored is no fault by itself.
@@ -72,6 +72,11 @@ function Answered({ told: { at, method, url, route, verdict, reason, says, statu
           {span(seconds)}
           {origin_seconds === null ? '' : `, ${span(origin_seconds)} of it at the origin`}
         </Row>
+        {trace_id === null ? null : (
+          <Row name="Trace">
+            <span className="mono breaks">{trace_id}</span>
+          </Row>
+        )}
       </ul>
     </>
   );

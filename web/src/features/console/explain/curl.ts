@@ -33,12 +33,26 @@ export function readPasted(text: string): Pasted {
   return readCurl(words.slice(1));
 }
 
-/** Options with a value that say nothing about the request itself. */
-const VALUED = new Set([
-  ...['-o', '--output', '-m', '--max-time', '--connect-timeout', '-w', '--write-out', '--resolve', '--cacert', '--cert'],
-  ...['-E', '--key', '-x', '--proxy', '--retry', '--retry-delay', '-c', '--cookie-jar', '-D', '--dump-header', '--limit-rate'],
-  ...['-K', '--config', '--interface', '--connect-to', '--max-redirs', '-Y', '-y', '-z', '--ciphers', '--tls-max'],
-]);
+/** Long options with a value that changes nothing in the request, or nothing that is looked at. */
+const VALUED = new Set(
+  `
+  abstract-unix-socket alt-svc aws-sigv4 cacert capath cert cert-type ciphers config connect-timeout connect-to continue-at
+  cookie-jar create-file-mode crlfile curves delegation dns-interface dns-ipv4-addr dns-ipv6-addr dns-servers doh-url
+  dump-header ech egd-file engine etag-compare etag-save expect100-timeout ftp-account ftp-alternative-to-user ftp-method
+  ftp-port ftp-ssl-ccc-mode happy-eyeballs-timeout-ms haproxy-clientip hostpubmd5 hostpubsha256 hsts interface ip-tos
+  ipfs-gateway keepalive-cnt keepalive-time key key-type krb libcurl limit-rate local-port login-options mail-auth mail-from
+  mail-rcpt max-filesize max-redirs max-time netrc-file noproxy output output-dir parallel-max pass pinnedpubkey preproxy
+  proto proto-default proto-redir proxy proxy-cacert proxy-capath proxy-cert proxy-cert-type proxy-ciphers proxy-crlfile
+  proxy-header proxy-key proxy-key-type proxy-pass proxy-pinnedpubkey proxy-service-name proxy-tls13-ciphers
+  proxy-tlsauthtype proxy-tlspassword proxy-tlsuser proxy-user proxy1.0 pubkey quote random-file rate request-target resolve
+  retry retry-delay retry-max-time sasl-authzid service-name socks4 socks4a socks5 socks5-gssapi-service socks5-hostname
+  speed-limit speed-time stderr telnet-option tftp-blksize time-cond tls-max tls13-ciphers tlsauthtype tlspassword tlsuser
+  trace trace-ascii trace-config unix-socket url-query variable vlan-priority write-out
+`
+    .trim()
+    .split(/\s+/)
+    .map((name) => `--${name}`),
+);
 
 const LONG: Readonly<Record<string, string>> = {
   '--request': '-X',
@@ -53,20 +67,23 @@ const LONG: Readonly<Record<string, string>> = {
   '--data-raw': '-d',
   '--data-ascii': '-d',
   '--data-binary': '-d',
-  '--data-urlencode': '-d',
   '--form': '-F',
+  '--form-string': '-F',
   '--upload-file': '-T',
+  '--range': '-r',
 };
 
 /** Of one letter, those with a value. */
-const SHORT_VALUED = 'XHbAeudFTomwxEcDKYyzr';
+const SHORT_VALUED = 'ACDEFHKPQTUXYbcdemortuwxyz';
 
 function readCurl(words: readonly string[]): Pasted {
   const headers: [string, string][] = [];
   const leftOut: string[] = [];
   let method: string | null = null;
-  let url: string | null = null;
   let hasBody = false;
+  const withoutValue: string[] = [];
+  const urls: string[] = [];
+  const data: string[] = [];
   let isHead = false;
   let isGet = false;
   const rest = [...words];
@@ -82,10 +99,14 @@ function readCurl(words: readonly string[]): Pasted {
       if (SHORT_VALUED.includes(letter)) joined = word.slice(2);
       else rest.unshift(`-${word.slice(2)}`);
     }
-    const value = () => joined ?? rest.shift() ?? '';
+    const value = () => {
+      const told = joined ?? rest.shift();
+      if (told === undefined) withoutValue.push(word);
+      return told ?? '';
+    };
     switch (name) {
       case '-X':
-        method = value().toUpperCase();
+        method = value();
         break;
       case '-H': {
         const [field, told] = splitHeader(value());
@@ -106,20 +127,30 @@ function readCurl(words: readonly string[]): Pasted {
         headers.push(['referer', value()]);
         break;
       case '-u':
-        headers.push(['authorization', `Basic ${btoa(String.fromCodePoint(...new TextEncoder().encode(value())))}`]);
+        // Whose they are makes no difference, and they are not to be passed around.
+        value();
+        headers.push(['authorization', 'Basic (hidden)']);
         break;
       case '--oauth2-bearer':
-        headers.push(['authorization', `Bearer ${value()}`]);
+        value();
+        headers.push(['authorization', 'Bearer (hidden)']);
         break;
       case '-d':
+        data.push(value());
+        break;
+      case '--data-urlencode':
+        data.push(encoded(value()));
+        break;
+      case '--json':
+        data.push(value());
+        headers.push(['content-type', 'application/json'], ['accept', 'application/json']);
+        break;
       case '-F':
       case '-T':
-      case '--json':
         value();
         hasBody = true;
         break;
       case '-r':
-      case '--range':
         headers.push(['range', `bytes=${value()}`]);
         break;
       case '-I':
@@ -132,25 +163,36 @@ function readCurl(words: readonly string[]): Pasted {
         headers.push(['accept-encoding', 'deflate, gzip, br, zstd']);
         break;
       case '--url':
-        url = value();
+        urls.push(value());
+        break;
+      case '--':
         break;
       default:
-        if (VALUED.has(name)) {
+        if (VALUED.has(name) || (name.length === 2 && SHORT_VALUED.includes(name.charAt(1)))) {
           leftOut.push(`${name} ${value()}`);
         } else if (name.startsWith('-') && name.length > 1) {
           leftOut.push(name);
-        } else if (name !== '-' && url === null) {
-          url = name;
         } else if (name !== '-') {
-          leftOut.push(name);
+          urls.push(name);
         }
     }
   }
-  const whole = url === null ? null : urlOf(url);
-  if (whole === null) return { kind: 'unreadable', why: 'The line names no URL.' };
+  if (withoutValue.length > 0) return { kind: 'unreadable', why: `${withoutValue.join(', ')} has no value in the line.` };
+  if (urls.length > 1) return { kind: 'unreadable', why: `The line names two URLs: ${urls.slice(0, 2).join(' and ')}.` };
+  const named = urlOf(urls[0] ?? '');
+  if (named === null) return { kind: 'unreadable', why: 'The line names no URL.' };
+  const whole = isGet && data.length > 0 ? `${named}${named.includes('?') ? '&' : '?'}${data.join('&')}` : named;
+  hasBody ||= data.length > 0;
   if (hasBody && !isGet) leftOut.push('the body: it is not looked at');
   const usual = isHead ? 'HEAD' : hasBody && !isGet ? 'POST' : 'GET';
   return { kind: 'request', request: { method: method ?? usual, url: whole, headers }, leftOut };
+}
+
+/** What `--data-urlencode` sends: `name=content`, of which the content is encoded, or content alone. */
+function encoded(text: string): string {
+  const sign = text.indexOf('=');
+  const content = encodeURIComponent(text.slice(sign + 1));
+  return sign > 0 ? `${text.slice(0, sign)}=${content}` : content;
 }
 
 function splitHeader(text: string): readonly [string, string] {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Explanation } from '../api/explain';
 import { changesOf } from './changes';
 import { readPasted, wordsOf } from './curl';
+import vectors from './curl.vectors.json';
 
 const requestOf = (text: string) => {
   const pasted = readPasted(text);
@@ -50,14 +51,13 @@ describe('what is pasted', () => {
 
   test.each([
     ['curl -XPURGE a.example', 'PURGE', []],
-    ['curl -X post a.example', 'POST', []],
+    ['curl -X post a.example', 'post', []],
     ['curl --request=PUT a.example', 'PUT', []],
     ['curl -sI a.example', 'HEAD', []],
     ['curl -d x=1 a.example', 'POST', []],
-    ['curl -G -d x=1 a.example', 'GET', []],
     ['curl -sHaccept:br -o /dev/null a.example', 'GET', [['accept', 'br']]],
     ['curl -A me -e http://b.example a.example', 'GET', [['user-agent', 'me'], ['referer', 'http://b.example']]],
-    ['curl -u user:pass a.example', 'GET', [['authorization', 'Basic dXNlcjpwYXNz']]],
+    ['curl -u user:pass a.example', 'GET', [['authorization', 'Basic (hidden)']]],
     ['curl -H "x: \\"q\\"" a.example', 'GET', [['x', '"q"']]],
     ["curl -H $'x: it\\'s' a.example", 'GET', [['x', "it's"]]],
     ['curl -H "accept:" a.example', 'GET', []],
@@ -66,11 +66,24 @@ describe('what is pasted', () => {
     expect(requestOf(line)).toEqual({ method, url: 'http://a.example', headers });
   });
 
+  // The command reads such lines as well, and is tried by the same.
+  test.each(vectors.requests)('$line', ({ line, method, url, headers }) => {
+    expect(requestOf(line)).toEqual({ method, url, headers });
+  });
+
+  test.each(vectors.valued)('%s takes its value along', (option) => {
+    expect(requestOf(`curl ${option} value https://a.example/`)).toEqual({ method: 'GET', url: 'https://a.example/', headers: [] });
+  });
+
+  test.each(vectors.refused)('%s is no request', (line) => {
+    expect(readPasted(line).kind).toBe('unreadable');
+  });
+
   test('what changes nothing is named, and takes its value along', () => {
-    const pasted = readPasted('curl -m 5 --max-time 3 -k -d @file a.example b.example -b jar.txt');
+    const pasted = readPasted('curl -m 5 --max-time 3 -k -d @file a.example -b jar.txt');
     expect(pasted).toMatchObject({ request: { url: 'http://a.example', method: 'POST' } });
     expect(pasted).toMatchObject({
-      leftOut: ['-m 5', '--max-time 3', '-k', 'b.example', 'the cookies in jar.txt', 'the body: it is not looked at'],
+      leftOut: ['-m 5', '--max-time 3', '-k', 'the cookies in jar.txt', 'the body: it is not looked at'],
     });
   });
 
