@@ -223,7 +223,8 @@ mod tests {
         rules.change(&mut map);
         let all = |name| map.get_all(name).iter().collect::<Vec<_>>();
         assert_eq!(all("link"), ["</own>", "</a>", "</b>"]);
-        assert_eq!((all("vary"), all("x-a")), (vec!["accept", "x-tenant"], vec!["1"]));
+        assert_eq!(all("vary"), ["accept", "x-tenant"]);
+        assert_eq!(all("x-a"), ["1"]);
         let text = String::from_utf8(written).unwrap();
         let lines = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
         assert_eq!((lines("link"), lines("vary"), lines("x-a")), (3, 2, 1), "{text}");

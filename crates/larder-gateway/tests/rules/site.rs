@@ -70,6 +70,7 @@ pub(crate) fn settings(text: &str) -> (Settings, Places) {
 
 /// A reader's connection to a gateway. Dropping it ends it.
 pub(crate) struct Reader {
+    scheme: Scheme,
     cache: HttpCache,
     gateway: Gateway,
     wire: Wire<DuplexStream>,
@@ -90,12 +91,12 @@ impl Reader {
         let cache = cache();
         let (ways, config) = (settings.ways.clone(), settings.gateway.clone());
         let gateway = Gateway::with_ways(&cache, upstreams, ways, config);
-        Reader::at(cache, gateway)
+        Reader::at(scheme, cache, gateway)
     }
 
     /// Another connection to the same.
     pub(crate) fn again(&self) -> Reader {
-        Reader::at(self.cache.clone(), self.gateway.clone())
+        Reader::at(self.scheme, self.cache.clone(), self.gateway.clone())
     }
 
     pub(crate) fn cache(&self) -> &HttpCache {
@@ -106,7 +107,7 @@ impl Reader {
         &self.gateway
     }
 
-    fn at(cache: HttpCache, gateway: Gateway) -> Reader {
+    fn at(scheme: Scheme, cache: HttpCache, gateway: Gateway) -> Reader {
         let serves = gateway.clone();
         let (near, mut far) = duplex(64 << 10);
         let serving = tokio::spawn(async move {
@@ -119,7 +120,7 @@ impl Reader {
             let _ended =
                 serve_connection_with_hits(&mut far, peer, &config, &hits, gateway, stop).await;
         });
-        Reader { cache, gateway, wire: Wire::new(near), serving }
+        Reader { scheme, cache, gateway, wire: Wire::new(near), serving }
     }
 
     pub(crate) async fn ask(
