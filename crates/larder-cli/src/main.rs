@@ -1,5 +1,6 @@
 //! `larder`: the cache before any HTTP service.
 
+mod admin;
 mod advice;
 mod ask;
 mod certificates;
@@ -13,6 +14,7 @@ mod explain;
 mod files;
 mod flags;
 mod health;
+mod hearing;
 mod import;
 mod inherited;
 mod live;
@@ -25,6 +27,7 @@ mod progress;
 mod purge;
 mod purges;
 mod reload;
+mod restart;
 mod route_metrics;
 mod serve;
 mod shared;
@@ -60,7 +63,7 @@ use crate::{
     inherited::Inherited,
     purge::Purge,
     purges::Purges,
-    reload::Again,
+    reload::{Again, FilesOf},
     serve::{Given, ServeError},
     shared::Passwords,
     shell::{Completions, Man, Version},
@@ -89,7 +92,7 @@ enum What {
     /// Answer requests from the cache, and from the service behind it
     Serve(Box<ServeFlags>),
     /// Say whether a larder.toml can be run, and all that is wrong with it otherwise
-    Check(Check),
+    Check(Box<Check>),
     /// Print a larder.toml to begin with, which runs as it stands: larder init > larder.toml
     Init,
     /// Print the JSON Schema of larder.toml, from which editors complete it
@@ -128,14 +131,18 @@ fn main() -> ExitCode {
             let inherited = Inherited::of_environment().map_err(ServeError::from);
             let matches = matches.subcommand_matches("serve").expect("it has led here");
             let again = Again { flags: *flags, matches: matches.clone() };
-            let configured = again.configured().map_err(ServeError::from);
-            let served = configured.and_then(|configured| {
-                start(configured, again, Given { inherited: inherited?, program })
+            let said = again.said().map_err(ServeError::from);
+            let served = said.and_then(|said| {
+                // Right after they were read: what changes from here on is noticed.
+                let files_of = FilesOf::new(&said.config, &said.places);
+                let configured = said.configured(Passwords::of_environment())?;
+                start(configured, again, Given { inherited: inherited?, program, files_of })
             });
             ended(served.map_err(|error| (error.exit_code(), error)))
         }
         What::Check(check) => {
-            let checked = check.run(Passwords::of_environment(), print);
+            let matches = matches.subcommand_matches("check").expect("it has led here");
+            let checked = check.run(matches, Passwords::of_environment(), print);
             ended(checked.map_err(|error| (error.exit_code(), error)))
         }
         What::Init => printed(config::EXAMPLE.to_owned()),

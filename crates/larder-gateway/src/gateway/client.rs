@@ -69,12 +69,16 @@ pub struct ListenerRules {
     /// At which port of the same host readers are to ask over TLS who ask in the open, or for whom a trusted peer does.
     /// Default none: they are answered.
     pub redirect_to_https: Option<NonZeroU16>,
+    /// How many requests an address may send here, counted apart from the others. Default [`GatewayConfig::rate`], counted
+    /// together with all that have no bound of their own.
+    pub rate: Option<RateLimit>,
 }
 
 static NONE: ListenerRules = ListenerRules {
     trusted_peers: TrustedPeers::NONE,
     forwarded: ForwardedFields::XForwarded,
     redirect_to_https: None,
+    rate: None,
 };
 
 /// Carries the token; goes no further than this gateway.

@@ -164,7 +164,8 @@ fn what_is_explained_is_what_the_next_request_finds() {
             for (name, value) in fields {
                 map.append(HeaderName::from_static(name), value.parse().unwrap());
             }
-            let rows = rows(&config::explain(&settings, &places, &Method::GET, &uri, &map));
+            let rows =
+                rows(&config::explain(&settings, &places, &Method::GET, &uri, &map).to_string());
             let answer = runtime.block_on(reader.ask("GET", &target, fields));
             let said = answer.field("cache-status").unwrap_or_default().to_owned();
             let upstream = rows["upstream"].split(' ').next().unwrap_or_default();
