@@ -2,33 +2,39 @@
 
 use std::{fmt::Write, io, path::PathBuf};
 
-use clap::Args;
+use clap::{ArgMatches, Args};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use larder_gateway::{
-    config::{self, Listener, Mistakes},
+    config::{self, Listener, Mistake, Mistakes, Place},
     downstream::ListenAddress,
 };
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
-    configured::{Configured, USUAL_FILE},
+    configured::{Configured, Said, USUAL_FILE},
+    flags::ServeFlags,
     live::{self, Live},
     shared::Passwords,
 };
 
-/// Says whether a file can be run, and all that is wrong with it otherwise.
+/// Says whether a file can be run, and all that is wrong with it otherwise. What goes before a file when it is run goes before
+/// it here: the flags of `larder serve`, and the variables of this environment.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Whether it can be run is told for this environment: LARDER_ADMIN_READ_TOKEN and its like count as they do for `larder serve`.
+
 Exit codes: 0 it is fine, 1 it is, and with --live something does not answer, 2 it is not.
 
 Example:
   larder init > larder.toml
   larder check larder.toml
   larder check larder.toml --live
-  larder check larder.toml --explain http://localhost:8080/static/logo.png")]
+  larder check larder.toml --explain http://localhost:8080/static/logo.png
+  larder check larder.toml --json | jq -r '.mistakes[] | \"\\(.file):\\(.line): \\(.what)\"'")]
 pub(crate) struct Check {
-    /// The file
-    #[arg(default_value = USUAL_FILE)]
-    file: PathBuf,
+    /// The file; without it the one that `larder serve` would read, larder.toml of the working directory
+    file: Option<PathBuf>,
     /// Ask each service, the shared tier and each CDN whether they answer, and to these credentials. Changes nothing
     #[arg(long, conflicts_with = "explain")]
     live: bool,
@@ -41,6 +47,11 @@ pub(crate) struct Check {
     /// A header field of the request that is explained, as often as there are some
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field, requires = "explain")]
     fields: Vec<(HeaderName, HeaderValue)>,
+    /// Print JSON: what is wrong, or what holds for the URL
+    #[arg(long, conflicts_with = "live")]
+    json: bool,
+    #[command(flatten, next_help_heading = "What goes before the file, as with larder serve")]
+    flags: ServeFlags,
 }
 
 /// Why it was not checked, or is not fine.
@@ -70,33 +81,75 @@ impl Check {
     /// `print` gets what is to be printed.
     pub(crate) fn run(
         self,
+        matches: &ArgMatches,
         passwords: Passwords,
         print: impl FnOnce(String),
     ) -> Result<(), CheckError> {
-        let Check { file, live, explain, method, fields } = self;
-        let configured = Configured::of_file(&file, passwords)?;
+        let Check { file, live, explain, method, fields, json, mut flags } = self;
+        flags.config = file.or(flags.config);
+        if flags.config.is_none() && flags.upstream.is_none() {
+            flags.config = Some(USUAL_FILE.into());
+        }
+        let said = Said::by_flags(flags, matches);
+        let configured = match said.and_then(|said| said.configured(passwords)) {
+            Ok(configured) => configured,
+            Err(mistakes) => {
+                if json {
+                    print(findings(Some(&mistakes), &[]));
+                }
+                return Err(mistakes.into());
+            }
+        };
         let text = match explain {
             None if live => {
                 let Live { text, failed, asked } =
                     live::ask(&configured).map_err(CheckError::Runtime)?;
-                print(summary(&file.display().to_string(), &configured) + &text);
+                print(summary(&configured) + &text);
                 return match failed {
                     0 => Ok(()),
                     failed => Err(CheckError::Live { failed, asked }),
                 };
             }
-            None => Ok(summary(&file.display().to_string(), &configured)),
+            None if json => Ok(findings(None, &configured.settings.doubts)),
+            None => Ok(summary(&configured)),
             Some(url) if url.authority().is_none() => Err(CheckError::Url(url)),
             Some(url) => {
                 let mut sent = HeaderMap::new();
                 for (name, value) in fields {
                     sent.append(name, value);
                 }
-                Ok(config::explain(&configured.settings, &configured.places, &method, &url, &sent))
+                let Configured { settings, places, .. } = &configured;
+                let explained = config::explain(settings, places, &method, &url, &sent);
+                Ok(if json { as_json(&explained) } else { explained.to_string() })
             }
         };
         text.map(print)
     }
+}
+
+/// For programs: all that is wrong, or doubtful.
+fn findings(mistakes: Option<&Mistakes>, doubts: &[Mistake]) -> String {
+    let of_one = |mistake: &Mistake| {
+        let (file, line, column, flag) = match &mistake.place {
+            Some(Place::File { file, line, column, .. }) => {
+                (Some(file.display().to_string()), Some(line), Some(column), None)
+            }
+            Some(Place::Flag(name) | Place::Variable(name)) => (None, None, None, Some(name)),
+            _ => (None, None, None, None),
+        };
+        let right = mistake.right.as_ref();
+        json!({
+            "what": mistake.what, "file": file, "line": line, "column": column, "flag": flag,
+            "expected": right.map(|right| &right.expected), "example": right.map(|right| &right.example),
+        })
+    };
+    let wrong: Vec<_> = mistakes.into_iter().flat_map(Mistakes::iter).map(of_one).collect();
+    let doubts: Vec<_> = doubts.iter().map(of_one).collect();
+    as_json(&json!({ "fine": mistakes.is_none(), "mistakes": wrong, "doubts": doubts }))
+}
+
+fn as_json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("texts and numbers are JSON") + "\n"
 }
 
 /// As a URL, with what is not usual about it.
@@ -124,9 +177,12 @@ pub(crate) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 /// One screen.
-fn summary(file: &str, configured: &Configured) -> String {
-    let Configured { settings, shared, config, .. } = configured;
-    let mut text = format!("{file} is fine\n");
+fn summary(configured: &Configured) -> String {
+    let Configured { settings, shared, config, places, .. } = configured;
+    let mut text = match places.file() {
+        Some(file) => format!("{} is fine\n", file.display()),
+        None => "what is said without a file is fine\n".to_owned(),
+    };
     let mut row = |name: &str, value: &str| {
         let name = if name.is_empty() { String::new() } else { name.to_owned() };
         writeln!(text, "  {name:<12}{value}").expect("a text takes what is written");

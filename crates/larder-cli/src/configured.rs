@@ -30,13 +30,18 @@ pub(crate) struct Configured {
     pub(crate) levels: Levels,
 }
 
-impl Configured {
+/// What was said, whatever is wrong with it.
+pub(crate) struct Said {
+    pub(crate) config: Config,
+    pub(crate) places: Places,
+    secrets: Secrets,
+    /// What can be told of it without a look at it as a whole.
+    mistakes: Vec<Mistake>,
+}
+
+impl Said {
     /// By the flags of `larder serve`, and the file that they name, or the usual one.
-    pub(crate) fn of_flags(
-        flags: ServeFlags,
-        matches: &ArgMatches,
-        passwords: Passwords,
-    ) -> Result<Configured, Mistakes> {
+    pub(crate) fn by_flags(flags: ServeFlags, matches: &ArgMatches) -> Result<Said, Mistakes> {
         let usual = Path::new(USUAL_FILE);
         let is_usual = flags.upstream.is_none() && usual.exists();
         let file = flags.config.clone().or_else(|| is_usual.then(|| usual.to_owned()));
@@ -52,23 +57,16 @@ impl Configured {
         };
         let (secrets, more) = flags.lay_over(&mut config, &mut places, matches);
         mistakes.extend(more);
-        Configured::of(config, places, secrets, passwords, mistakes)
+        Ok(Said { config, places, secrets, mistakes })
     }
 
-    /// By a file alone.
-    pub(crate) fn of_file(file: &Path, passwords: Passwords) -> Result<Configured, Mistakes> {
-        let text = text_of(file)?;
-        let (config, places, mistakes) = config::read_with_included(file, &text);
-        Configured::of(config, places, Secrets::default(), passwords, mistakes)
-    }
-
-    fn of(
-        config: Config,
-        places: Places,
-        secrets: Secrets,
-        passwords: Passwords,
-        mut mistakes: Vec<Mistake>,
-    ) -> Result<Configured, Mistakes> {
+    /// What can be run of it.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong.
+    pub(crate) fn configured(self, passwords: Passwords) -> Result<Configured, Mistakes> {
+        let Said { config, places, secrets, mut mistakes } = self;
         let mut more = Vec::new();
         let mut note = |found: Vec<Mistake>| more.extend(found);
         let settings = Settings::of(&config, &places, secrets).map_err(&mut note);

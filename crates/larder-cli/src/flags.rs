@@ -376,7 +376,7 @@ impl ServeFlags {
                     let what = format!(
                         "--upstream names one service, and the file has {count}: change their url there"
                     );
-                    mistakes.push(Mistake::new(place, what));
+                    mistakes.push(Mistake::new(place, what).about("upstream"));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! `larder`: the cache before any HTTP service.
 
+mod admin;
 mod advice;
 mod ask;
 mod certificates;
@@ -13,6 +14,7 @@ mod explain;
 mod files;
 mod flags;
 mod health;
+mod hearing;
 mod import;
 mod inherited;
 mod live;
@@ -27,6 +29,7 @@ mod progress;
 mod purge;
 mod purges;
 mod reload;
+mod restart;
 mod route_metrics;
 mod serve;
 mod shared;
@@ -63,7 +66,7 @@ use crate::{
     inherited::Inherited,
     purge::Purge,
     purges::Purges,
-    reload::Again,
+    reload::{Again, FilesOf},
     serve::{Given, ServeError},
     shared::Passwords,
     shell::{Completions, Man, Version},
@@ -101,7 +104,7 @@ enum What {
     /// Answer requests from the cache, and from the service behind it
     Serve(Box<ServeFlags>),
     /// Say whether a larder.toml can be run, and all that is wrong with it otherwise
-    Check(Check),
+    Check(Box<Check>),
     /// Print a larder.toml to begin with, which runs as it stands: larder init > larder.toml
     #[command(after_help = "\
 Example:
@@ -148,14 +151,18 @@ fn main() -> ExitCode {
             let inherited = Inherited::of_environment().map_err(ServeError::from);
             let matches = matches.subcommand_matches("serve").expect("it has led here");
             let again = Again { flags: *flags, matches: matches.clone() };
-            let configured = again.configured().map_err(ServeError::from);
-            let served = configured.and_then(|configured| {
-                start(configured, again, Given { inherited: inherited?, program })
+            let said = again.said().map_err(ServeError::from);
+            let served = said.and_then(|said| {
+                // Right after they were read: what changes from here on is noticed.
+                let files_of = FilesOf::new(&said.config, &said.places);
+                let configured = said.configured(Passwords::of_environment())?;
+                start(configured, again, Given { inherited: inherited?, program, files_of })
             });
             says.ended(served.map_err(|error| (error.exit_code(), error)))
         }
         What::Check(check) => {
-            let checked = check.run(Passwords::of_environment(), print);
+            let matches = matches.subcommand_matches("check").expect("it has led here");
+            let checked = check.run(matches, Passwords::of_environment(), print);
             says.ended(checked.map_err(|error| (error.exit_code(), error)))
         }
         What::Init => printed(config::EXAMPLE.to_owned()),

@@ -20,13 +20,12 @@ use larder_gateway::{
     origins::Origins,
 };
 
-use serde_json::Value;
-
 use crate::{
-    configured::Configured,
+    configured::Said,
     files::Files,
     flags::ServeFlags,
     metrics::{counter, gauge},
+    restart,
     serve::upstreams,
     shared::Passwords,
     signals::Reread,
@@ -40,8 +39,8 @@ pub(crate) struct Again {
 }
 
 impl Again {
-    pub(crate) fn configured(&self) -> Result<Configured, Mistakes> {
-        Configured::of_flags(self.flags.clone(), &self.matches, Passwords::of_environment())
+    pub(crate) fn said(&self) -> Result<Said, Mistakes> {
+        Said::by_flags(self.flags.clone(), &self.matches)
     }
 }
 
@@ -92,27 +91,48 @@ impl RunningAdmin {
 
 /// Which files the settings are read from, and whether they have changed since.
 pub(crate) struct FilesOf {
+    /// Whether somebody wants to know, by the settings in force.
+    is_wanted: bool,
+    /// What was read last, as far as it could be.
     config: Config,
     places: Places,
+    is_refused: bool,
     watch: Watch,
 }
 
 impl FilesOf {
     pub(crate) fn new(config: &Config, places: &Places) -> FilesOf {
-        FilesOf::read_at(look_at(config::files_of(config, places)), config, places)
-    }
-
-    fn read_at(look: Look, config: &Config, places: &Places) -> FilesOf {
-        FilesOf { config: config.clone(), places: places.clone(), watch: Watch::of(look) }
+        let look = look_at(config::files_of(config, places));
+        let is_wanted = config.server.reload == Some(ReloadWord::OnChange);
+        let (config, places) = (config.clone(), places.clone());
+        FilesOf { is_wanted, config, places, is_refused: false, watch: Watch::of(look) }
     }
 
     fn look(&self) -> Look {
-        look_at(config::files_of(&self.config, &self.places))
+        let files = if self.is_refused { config::all_files_of } else { config::files_of };
+        look_at(files(&self.config, &self.places))
     }
 
     fn have_changed(&mut self) -> bool {
-        let is_wanted = self.config.server.reload == Some(ReloadWord::OnChange);
-        is_wanted && self.watch.have_changed(self.look())
+        self.is_wanted && self.watch.have_changed(self.look())
+    }
+
+    /// `look` was had before they were read, and `said` is in them if they could be. Whether that is in force is told
+    /// later: until then it is not, and each of its files may be the one that has to be mended.
+    fn were_read(&mut self, look: Look, said: Option<(&Config, &Places)>) {
+        self.watch = Watch::of(look);
+        // What no file could be made of names no others.
+        if let Some((config, places)) = said.filter(|(_, places)| places.file().is_some()) {
+            (self.config, self.places) = (config.clone(), places.clone());
+            self.is_refused = true;
+            self.watch.follow(self.look());
+        }
+    }
+
+    fn are_in_force(&mut self) {
+        self.is_wanted = self.config.server.reload == Some(ReloadWord::OnChange);
+        self.is_refused = false;
+        self.watch.follow(self.look());
     }
 }
 
@@ -146,18 +166,22 @@ impl Reloader {
     fn reread(&mut self) {
         // Before they are read: what changes from here on is seen at the next look.
         let look = self.files_of.look();
-        let configured = match self.again.configured() {
+        let said = self.again.said();
+        let files = said.as_ref().ok().map(|said| (&said.config, &said.places));
+        self.files_of.were_read(look, files);
+        let configured = said.and_then(|said| said.configured(Passwords::of_environment()));
+        let configured = match configured {
             Ok(configured) => configured,
             Err(mistakes) => {
                 tracing::error!("the settings stay as they are, the file is refused:\n{mistakes}");
                 return self.reloads.refused(&mistakes);
             }
         };
+        self.files_of.are_in_force();
         let Some(file) = configured.places.file() else {
             return tracing::info!("SIGHUP changes nothing: there is no file to read again");
         };
-        self.files_of = FilesOf::read_at(look, &configured.config, &configured.places);
-        let later = needing_a_restart(&self.running, &configured.config);
+        let later = restart::needed_for(&self.running, &configured.config);
         let settings = configured.settings;
         for doubt in &settings.doubts {
             tracing::warn!("{doubt}");
@@ -200,89 +224,6 @@ impl Reloader {
         }
         self.listeners.iter().map(|listener| listener.rules.clone()).collect()
     }
-}
-
-/// The keys that differ and that a running gateway cannot change.
-fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
-    /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 19] = [
-        "name",
-        "trusted_peers",
-        "trusted_readers",
-        "forwarded",
-        "redirect_to_https",
-        "explain_token_file",
-        "request_ids",
-        "sampled_hits",
-        "secret_file",
-        "for",
-        "requests_per_address",
-        "requests_burst",
-        "max_request_body",
-        "max_upgrades",
-        "max_upgrades_per_client",
-        "unknown_names",
-        "read_token_file",
-        "write_token_file",
-        "reload",
-    ];
-    let mut keys = Vec::new();
-    let parts = |config: &Config| {
-        [
-            ("server", serde_json::to_value(&config.server)),
-            ("listener", serde_json::to_value(&config.listener)),
-            ("admin", serde_json::to_value(&config.admin)),
-            ("memory", serde_json::to_value(&config.memory)),
-            ("shared", serde_json::to_value(&config.shared)),
-            ("cdn", serde_json::to_value(&config.cdn)),
-            ("outbox", serde_json::to_value(&config.outbox)),
-            ("log", serde_json::to_value(&config.log)),
-            ("access_log", serde_json::to_value(&config.access_log)),
-            ("tracing", serde_json::to_value(&config.tracing)),
-        ]
-        .map(|(name, part)| (name, part.unwrap_or_default()))
-    };
-    for ((name, before), (_, after)) in parts(running).into_iter().zip(parts(now)) {
-        differing(name, &before, &after, &mut keys);
-    }
-    // A CDN has a name as well, which receipts go by.
-    let is_at_once = |key: &str| {
-        !key.starts_with("cdn") && AT_ONCE.iter().any(|name| key.rsplit('.').next() == Some(name))
-    };
-    keys.retain(|key| !is_at_once(key));
-    keys
-}
-
-fn differing(path: &str, before: &Value, after: &Value, keys: &mut Vec<String>) {
-    match (before, after) {
-        (Value::Object(before), Value::Object(after)) => {
-            for (key, value) in before {
-                differing(
-                    &format!("{path}.{key}"),
-                    value,
-                    after.get(key).unwrap_or(&Value::Null),
-                    keys,
-                );
-            }
-        }
-        (Value::Array(before), Value::Array(after))
-            if before.len() == after.len() && before.iter().all(Value::is_object) =>
-        {
-            for (index, (before, after)) in before.iter().zip(after).enumerate() {
-                differing(&format!("{path}[{}]", index + 1), before, after, keys);
-            }
-        }
-        (before, after) if before != after && !are_both_certificates(path, before, after) => {
-            keys.push(path.to_owned());
-        }
-        _ => {}
-    }
-}
-
-/// Other certificates are shown at once where there were any before.
-fn are_both_certificates(path: &str, before: &Value, after: &Value) -> bool {
-    let is_of_one = [".certificate", ".key"].iter().any(|name| path.ends_with(name));
-    (is_of_one && !before.is_null() && !after.is_null()) || path.ends_with(".tls.more")
 }
 
 impl Reloads {

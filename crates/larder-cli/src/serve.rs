@@ -9,34 +9,27 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
 use larder::{
     Cache,
     http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
-use larder_admin::{
-    Admin, Tokens, access::ClientAddress, log::Log, over_redis::OverRedis, stage::Stage,
-    watch::Watch,
-};
+use larder_admin::{Tokens, log::Log, over_redis::OverRedis, watch::Watch};
 use larder_gateway::{
     Gateway, GatewayCrowds, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
     cdn::{self, Cdns},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
-    downstream::{
-        Bound, ListenAddress, Peer, UnderWay,
-        http1::{Http1Config, ReaderBody},
-    },
+    downstream::{Bound, ListenAddress, UnderWay},
     origins::Origins,
     traces::Traces,
     upstream::UpstreamConfig,
 };
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tower::util::MapRequest;
 
 use crate::{
+    admin::{self, Seen},
     advice,
     certificates::Certificates,
     check::place_of,
@@ -44,45 +37,18 @@ use crate::{
     crowd, doubts,
     ending::{Draining, Ending, Why},
     files::{self, Files},
+    hearing::Hearing,
     inherited::{InheritError, Inherited, Taken},
     memory::{MemoryBound, watch},
-    metrics::{
-        AccessFigures, AddressFigures, CacheFigures, CdnFigures, MemoryFigures, OriginFigures,
-        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, TraceFigures, kept_note,
-        trouble, upstream_states,
-    },
     overlap::tell_each_other,
     predecessor::Predecessor,
     reload::{Again, FilesOf, Reloader, Reloads, RunningAdmin},
-    route_metrics::{RouteMetrics, table_of, traffic_of},
     shared::Shared,
-    signals::{Heard, Reread, Signals},
+    signals::Signals,
     supervisor::Supervisor,
     upgrade::{Upgrade, Upgrades, open_when_free},
     watch::LOOK_EVERY,
 };
-
-/// Puts into a request who asks, as the admin API wants to be told.
-fn with_client(mut request: Request<ReaderBody>) -> Request<ReaderBody> {
-    if let Some(ip) = request.extensions().get::<Peer>().and_then(Peer::ip) {
-        request.extensions_mut().insert(ClientAddress(ip));
-    }
-    request
-}
-
-/// How long answers of the admin listener may take after that.
-const ADMIN_GRACE: Duration = Duration::from_secs(1);
-
-/// How long a request to the admin listener may take to arrive: it comes from this machine.
-const ADMIN_HEAD: Duration = Duration::from_secs(5);
-
-/// Where all its connections are taken, each is left alone for so long, and then has as long again for the
-/// next step: a program on this machine needs no more, and a question for `/livez` must not wait for others.
-const ADMIN_TURN: Duration = Duration::from_millis(100);
-
-/// Who has closed its side of a connection there has left, unless the answer comes within this time: what it has asked for (a
-/// crowd, say) is to end with it.
-const ADMIN_HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// What was logged may take so long to be written where the gateway is told to end at once.
 const LAST_LINES: Duration = Duration::from_millis(100);
@@ -161,7 +127,7 @@ impl Configured {
             ..settings.server.clone()
         };
         let access_log = settings.access_log.clone().map(access_log).transpose()?;
-        let Given { mut inherited, program } = given;
+        let Given { mut inherited, program, files_of } = given;
         let Sockets { listeners, admin: admin_socket } =
             Sockets::take(&settings, &config, &mut inherited, name)?;
         let predecessor = inherited.before.take().map(Predecessor::new).transpose();
@@ -171,12 +137,10 @@ impl Configured {
             predecessor.prepared().await;
         }
         let outbox_path = shared.as_ref().and_then(|shared| shared.outbox.clone());
+        let is_successor = predecessor.is_some();
         let outbox = match &outbox_path {
             Some(path) => {
-                let opened = match predecessor {
-                    Some(_) => open_when_free(|| OutboxFile::open(path)).await,
-                    None => OutboxFile::open(path),
-                };
+                let opened = open_in_turn(is_successor, || OutboxFile::open(path)).await;
                 Some(outbox_of(opened, path, places.name("shared.outbox"))?)
             }
             None => None,
@@ -185,10 +149,7 @@ impl Configured {
         let kept_path = settings.outbox.file.clone().filter(|_| !settings.cdns.is_empty());
         let kept = match &kept_path {
             Some(path) => {
-                let opened = match predecessor {
-                    Some(_) => open_when_free(|| cdn::OutboxFile::open(path)).await,
-                    None => cdn::OutboxFile::open(path),
-                };
+                let opened = open_in_turn(is_successor, || cdn::OutboxFile::open(path)).await;
                 Some(kept_of(opened, path, places.name("outbox.journal"))?)
             }
             None => None,
@@ -205,14 +166,9 @@ impl Configured {
             tier.as_ref().map(|tier| tier.worklist("cdn")),
         );
         let overlap = predecessor.as_ref().map(|_| cdns.overlap());
-        let supervisor = Supervisor::of_environment(&format!(
-            "serves at {}",
-            listeners
-                .iter()
-                .map(|taken| taken.bound.address().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        ));
+        let addresses = listeners.iter().map(|taken| taken.bound.address().to_string());
+        let addresses = addresses.collect::<Vec<_>>().join(", ");
+        let supervisor = Supervisor::of_environment(&format!("serves at {addresses}"));
         let mut upgrade = Upgrade::new(
             program,
             settings.running.upgrade_timeout,
@@ -262,86 +218,38 @@ impl Configured {
             let (scheme, host) = crowd::host_of(server.addresses().zip(&settings.listeners));
             GatewayCrowds::new(&gateway, scheme, host)
         });
-        let AdminAccess { read, write, hosts, tls, stage: _ } = settings.admin_access.clone();
+        let AdminAccess { read, write, .. } = settings.admin_access.clone();
         let tokens = Tokens::new(read, write);
-        let admin_tls = tls.clone();
         let admin = match admin_socket {
             None => None,
             Some(taken) => {
                 upgrade.hand_over(&taken).map_err(ServeError::Start)?;
-                let config = ServerConfig {
-                    max_connections: files.admin,
-                    tls: settings.admin_access.tls.clone(),
-                    grace: ADMIN_GRACE,
-                    handed_over: handed_over.clone(),
-                    welcome: ADMIN_TURN,
-                    http1: Http1Config {
-                        head_timeout: ADMIN_HEAD,
-                        half_closed_timeout: ADMIN_HALF_CLOSED,
-                        linger_timeout: ADMIN_TURN,
-                        stalled_timeout: ADMIN_TURN,
-                        ..Http1Config::default()
-                    },
-                    ..ServerConfig::default()
+                let seen = Seen {
+                    cache: &cache,
+                    gateway: &gateway,
+                    refresher: &refresher,
+                    cdns: &cdns,
+                    tier: tier.as_ref(),
+                    access_log: access_log.as_ref(),
+                    traces: traces.as_ref(),
+                    crowds: crowds.as_ref(),
+                    counters,
+                    reloads: &reloads,
+                    upgrades: &upgrades,
+                    draining: &draining,
+                    certificates: &certificates,
+                    log,
+                    leaving: &leaving,
                 };
-                let server = Server::of(vec![(taken.bound, config.listener())], config);
+                let tls = settings.admin_access.tls.clone();
+                let server = admin::server(taken, tls, files.admin, handed_over.clone());
                 own.push((name("admin.listen"), server.address()));
-                let scheme = if tls.is_some() { "https" } else { "http" };
+                let scheme = if settings.admin_access.tls.is_some() { "https" } else { "http" };
                 tracing::info!("admin on {scheme}://{}", server.address());
-                let router = match &tier {
-                    Some(tier) => {
-                        let fleet = OverRedis::new(tier.clone(), cache.cache().clone());
-                        Admin::new().metrics(SharedFigures(tier.clone())).fleet(fleet)
-                    }
-                    None => Admin::new(),
-                };
-                let router = hosts.into_iter().fold(router, Admin::allow_host);
-                let router = router.tokens(&tokens);
-                let router = match &access_log {
-                    Some(access_log) => router.metrics(AccessFigures(access_log.clone())),
-                    None => router,
-                };
-                let router = match &crowds {
-                    Some(crowds) => router.stage(Stage::new().crowds(crowds.clone())),
-                    None => router,
-                };
-                let router = match &traces {
-                    Some(traces) => router.metrics(TraceFigures(traces.clone())),
-                    None => router,
-                };
-                let router = router
-                    .http_cache(&cache)
-                    .key_routes(gateway.clone())
-                    .refresh_with(refresher.clone())
-                    .explain_with(gateway.clone())
-                    .metrics(RefreshFigures(refresher.clone()))
-                    .metrics(ReaderFigures(counters))
-                    .metrics(RateFigures(gateway.clone()))
-                    .metrics(RouteMetrics::new(gateway.clone()))
-                    .route_table(table_of(&gateway))
-                    .traffic(traffic_of(&gateway))
-                    .metrics(MemoryFigures(gateway.pressure()))
-                    .metrics(CacheFigures(cache.clone()))
-                    .metrics(CdnFigures(cdns.clone()))
-                    .trail(cdns.trail())
-                    .ready_note(kept_note(&cdns))
-                    .metrics(OriginFigures(gateway.clone()))
-                    .metrics(AddressFigures(gateway.clone()))
-                    .stats("upstreams", upstream_states(&gateway))
-                    .ready_note(trouble(&gateway))
-                    .metrics(reloads.clone())
-                    .metrics(certificates.clone())
-                    .metrics(draining.clone())
-                    .metrics(upgrades.clone())
-                    .ready_note(reloads.note())
-                    .ready_note(upgrades.note())
-                    .metrics(log.clone())
-                    .stop_with(leaving.clone())
-                    .router();
-                let router = MapRequest::new(router, with_client);
                 // Of its own: /readyz still answers, with 503, while the others stop.
                 let end = CancellationToken::new();
-                Some((tokio::spawn(server.serve(router, end.clone())), end))
+                let who = (&settings.admin_access.hosts[..], &tokens);
+                Some((seen.answer(server, who, end.clone()), end))
             }
         };
         for (address, listener) in server.addresses().zip(&settings.listeners) {
@@ -350,14 +258,19 @@ impl Configured {
         }
         let services = services(&settings.upstreams);
         tracing::info!("caching {services}: {}", what_is_cached(&settings));
-        let watching = watch_of_shared.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
-        let telling_others = tier.map(|tier| {
-            tokio::spawn(OverRedis::new(tier, cache.cache().clone()).say_what_it_holds())
-        });
-        let of_memory = MemoryBound::of(settings.process_memory)
-            .map(|bound| tokio::spawn(watch(bound, cache.clone(), gateway.pressure())));
-        let looking_after = tokio::spawn(certificates.look_after());
-        let advising = tokio::spawn(advice::give(cache.cache().events(), services));
+        // Ends with the requests; what is left of it is nobody's business any more.
+        let mut beside = JoinSet::new();
+        if let Some(watch) = watch_of_shared {
+            beside.spawn(watch.tell(cache.cache().clone()));
+        }
+        if let Some(tier) = tier {
+            beside.spawn(OverRedis::new(tier, cache.cache().clone()).say_what_it_holds());
+        }
+        if let Some(bound) = MemoryBound::of(settings.process_memory) {
+            beside.spawn(watch(bound, cache.clone(), gateway.pressure()));
+        }
+        beside.spawn(certificates.look_after());
+        beside.spawn(advice::give(cache.cache().events(), services));
         for Named { name, addresses, .. } in &settings.upstreams {
             let url = if addresses.len() == 1 { ".url" } else { "" };
             let name = format!("upstream.{name}{url}");
@@ -365,14 +278,17 @@ impl Configured {
                 doubts::tell(places.name(&name), &address.origin, own.clone());
             }
         }
-        let notes = reloads.note();
         let mut reloader = Reloader {
             again,
-            files_of: FilesOf::new(&configuration, &places),
+            files_of,
             running: configuration,
             gateway: gateway.clone(),
             cdns: cdns.clone(),
-            admin: RunningAdmin { address: settings.admin, tokens, tls: admin_tls },
+            admin: RunningAdmin {
+                address: settings.admin,
+                tokens,
+                tls: settings.admin_access.tls.clone(),
+            },
             upstreams: settings.upstreams,
             listeners: settings.listeners,
             files,
@@ -383,7 +299,7 @@ impl Configured {
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
         let stop = CancellationToken::new();
         // Where readers' requests are, and so the connections to services.
-        let refreshing = loops.handles()[0].spawn(refresher.run(stop.clone()));
+        beside.spawn_on(refresher.run(stop.clone()), &loops.handles()[0]);
         if let Some(crowds) = &crowds {
             crowds.run_on(loops.handles());
         }
@@ -405,50 +321,9 @@ impl Configured {
         supervisor.ready(None).await;
         let watchdog = supervisor.clone().keep_watch(loops.handles().to_vec());
         let watchdog = AbortOnDropHandle::new(tokio::spawn(watchdog));
-        let reopen = || match &access_log {
-            Some(access_log) => access_log.reopen(),
-            None => tracing::info!("SIGUSR1 changes nothing: there is no access log"),
-        };
-        let successor = {
-            let mut upgrading = None;
-            loop {
-                let heard = tokio::select! {
-                    heard = signals.next() => heard,
-                    upgraded = running(&mut upgrading) => {
-                        upgrading = None;
-                        match upgraded {
-                            Ok(successor) => break Some(successor),
-                            Err(error) => {
-                                tracing::error!("this process goes on: {error}");
-                                upgrades.failed(&error);
-                                supervisor.ready(upgrades.note()()).await;
-                                continue;
-                            }
-                        }
-                    }
-                };
-                match heard {
-                    Heard::Stop => break None,
-                    Heard::Reopen => reopen(),
-                    Heard::Reread(reread) => {
-                        if reread == Reread::Told {
-                            supervisor.reloading().await;
-                        }
-                        reloader.hear(reread);
-                        if reread == Reread::Told {
-                            supervisor.ready(notes()).await;
-                        }
-                    }
-                    Heard::Upgrade if upgrading.is_some() => {
-                        tracing::info!("SIGUSR2 changes nothing: a new process is started already");
-                    }
-                    Heard::Upgrade => {
-                        supervisor.upgrading().await;
-                        upgrading = Some(Box::pin(upgrade.run()));
-                    }
-                }
-            }
-        };
+        let hearing =
+            Hearing { access_log: &access_log, supervisor: &supervisor, upgrades: &upgrades };
+        let successor = hearing.until_told(&mut signals, &mut reloader, &upgrade).await;
         let why = match &successor {
             None => Why::Told,
             Some(successor) => Why::TakenOver { by: successor.pid },
@@ -482,18 +357,7 @@ impl Configured {
             // Nobody is to wait at sockets that only this keeps open.
             drop(upgrade);
             stop.cancel();
-            refreshing.abort();
-            advising.abort();
-            looking_after.abort();
-            if let Some(of_memory) = of_memory {
-                of_memory.abort();
-            }
-            if let Some(telling) = telling_others {
-                telling.abort();
-            }
-            if let Some(watching) = watching {
-                watching.abort();
-            }
+            beside.abort_all();
             let ending = Ending {
                 why,
                 serving,
@@ -508,21 +372,7 @@ impl Configured {
             };
             ending.run().await;
         };
-        let told_again = async {
-            loop {
-                match signals.next().await {
-                    Heard::Stop => return,
-                    Heard::Reopen => reopen(),
-                    Heard::Upgrade => {
-                        tracing::info!("SIGUSR2 changes nothing: this process comes to its end");
-                    }
-                    Heard::Reread(Reread::Told) => {
-                        tracing::info!("SIGHUP changes nothing: this process comes to its end");
-                    }
-                    Heard::Reread(Reread::IfChanged) => {}
-                }
-            }
-        };
+        let told_again = hearing.until_told_again(&mut signals);
         tokio::select! {
             () = ending => Ok(()),
             () = told_again => {
@@ -595,29 +445,38 @@ fn services(upstreams: &[Named]) -> String {
     }
 }
 
-/// Each may have as many connections as its settings say, and the limit of open files allows. What is among `kept` and
-/// has not changed goes on with all that it has; of what has changed, what is known of addresses stays.
+/// Each may have as many connections as its settings say, and the limit of open files allows. What is among `kept`, all
+/// that there were, and has not changed goes on with all that it has; of what has changed, or has another share of the
+/// files now, what is known of addresses stays.
 pub(crate) fn upstreams(
     named: &[Named],
     files: Files,
     readers: usize,
     kept: &[(Named, Origins)],
 ) -> Vec<Origins> {
-    let (connections, streams) = files.of_each(named.len(), readers);
+    let share = |services: usize| files.of_each(services, readers);
+    let (before, now) = (share(kept.len()), share(named.len()));
     let upstreams = named.iter().map(|named| {
-        let connection = UpstreamConfig {
-            max_connections: named.config.max_connections.min(connections),
-            max_streams: named.config.max_streams.min(streams),
-            ..named.config.clone()
-        };
+        let connection = within(&named.config, now);
+        let is_the_same =
+            |kept: &Named| kept == named && within(&kept.config, before) == connection;
         let (addresses, config) = (&named.addresses, named.origins.clone());
         match kept.iter().find(|(before, _)| before.name == named.name) {
-            Some((before, origins)) if before == named => origins.clone(),
+            Some((before, origins)) if is_the_same(before) => origins.clone(),
             Some((_, origins)) => origins.renewed(addresses, &connection, config),
             None => Origins::new(&named.name, addresses, &connection, config),
         }
     });
     upstreams.collect()
+}
+
+/// What a service may take that has this share of the open files: so many requests, and so many bodies of answers.
+fn within(config: &UpstreamConfig, (connections, streams): (usize, usize)) -> UpstreamConfig {
+    UpstreamConfig {
+        max_connections: config.max_connections.min(connections),
+        max_streams: config.max_streams.min(streams),
+        ..config.clone()
+    }
 }
 
 /// The file in which purges wait for the shared tier. They are sent before anything from there is believed that they name.
@@ -647,6 +506,8 @@ pub(crate) struct Given {
     pub(crate) inherited: Inherited,
     /// By which path it was started.
     pub(crate) program: io::Result<PathBuf>,
+    /// The files that its settings were read from, as they were then.
+    pub(crate) files_of: FilesOf,
 }
 
 /// The sockets of all listeners, and of the admin API.
@@ -710,12 +571,12 @@ struct Wanted<'a> {
     mode: u32,
 }
 
-/// The upgrade that runs, if one does; never ready otherwise.
-async fn running<F: Future + Unpin>(upgrading: &mut Option<F>) -> F::Output {
-    match upgrading {
-        Some(upgrading) => upgrading.await,
-        None => std::future::pending().await,
-    }
+/// A file that another process may still have open, if this one takes over from it.
+async fn open_in_turn<T>(
+    is_successor: bool,
+    open: impl Fn() -> Result<T, OutboxError>,
+) -> Result<T, OutboxError> {
+    if is_successor { open_when_free(open).await } else { open() }
 }
 
 /// The file in which purges wait for CDNs.

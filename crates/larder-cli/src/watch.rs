@@ -37,6 +37,15 @@ impl Watch {
         Watch { last: now.clone(), read: now }
     }
 
+    /// From now on these files are looked at. Those that were among them before count as they were; the others as they
+    /// are: what has changed since it was read, a moment ago, is not noticed.
+    pub(crate) fn follow(&mut self, now: Look) {
+        let known = |file: &PathBuf| self.read.iter().find(|(known, _)| known == file);
+        let look =
+            now.into_iter().map(|(file, state)| known(&file).cloned().unwrap_or((file, state)));
+        *self = Watch::of(look.collect());
+    }
+
     /// Whether they are to be read again: they are not as they were read, and have not changed since the last look, as
     /// they would while somebody writes them. From then on they count as read.
     pub(crate) fn have_changed(&mut self, now: Look) -> bool {
@@ -65,6 +74,13 @@ mod tests {
         assert!(watch.have_changed(look(3)));
         assert!(!watch.have_changed(look(3)));
         assert!(!watch.have_changed(Vec::new()) && watch.have_changed(Vec::new()), "it is gone");
+        // Other files are looked at: those that are new count as they are, and the rest as it was read.
+        let two = |bytes: u64| [look(bytes), vec![("b".into(), None)]].concat();
+        let mut watch = Watch::of(look(1));
+        watch.follow(two(2));
+        assert!(!watch.have_changed(two(2)) && watch.have_changed(two(2)));
+        watch.follow(look(2));
+        assert!(!watch.have_changed(look(2)) && !watch.have_changed(look(2)));
         // What was changed and changed back is as it was read.
         let mut watch = Watch::of(look(1));
         assert!(!watch.have_changed(look(2)) && !watch.have_changed(look(1)));

@@ -24,6 +24,8 @@ pub(crate) struct Load {
 }
 
 const KEPT: &str = "GET /a HTTP/1.1\r\nhost: larder.test\r\n\r\n";
+const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nhost: larder.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const ALONE: &str = "GET /a HTTP/1.1\r\nhost: larder.test\r\nconnection: close\r\n\r\n";
 
 impl Load {
@@ -157,6 +159,60 @@ impl Load {
                     said.split(' ').filter_map(|one| one.parse().ok()).collect();
                 assert_eq!(statuses.len(), 20, "{said}");
                 statuses.into_iter().for_each(|status| turn.answered(status));
+            }
+        });
+    }
+
+    /// Sends much, a piece at a time, and another request on the same connection as long as that may be.
+    pub(crate) fn uploads(&mut self, address: SocketAddr) {
+        self.reader("upload", move |turn| async move {
+            let piece = [b'x'; 16 << 10];
+            let head = format!(
+                "POST /up HTTP/1.1\r\nhost: larder.test\r\ncontent-length: {}\r\n\r\n",
+                16 * piece.len()
+            );
+            while !turn.is_over() {
+                let mut wire = Wire::connect(address).await;
+                loop {
+                    wire.send(&head).await;
+                    for _ in 0..16 {
+                        wire.send(piece).await;
+                    }
+                    let answer = wire.try_answer().await.expect("an answer");
+                    turn.answered(answer.status());
+                    if answer.field("connection") == Some("close") || turn.is_over() {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+
+    /// One WebSocket that lasts all the time: what is sent comes back.
+    pub(crate) fn websocket(&mut self, address: SocketAddr) {
+        self.reader("websocket", move |turn| async move {
+            let mut wire = Wire::connect(address).await;
+            wire.send(HANDSHAKE).await;
+            let head = wire.head().await;
+            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+            while !turn.is_over() {
+                wire.send("a message").await;
+                assert_eq!(wire.exactly(9).await, b"a message");
+                turn.answered(200);
+            }
+        });
+    }
+
+    /// One stream of events that lasts all the time.
+    pub(crate) fn events(&mut self, address: SocketAddr) {
+        self.reader("events", move |turn| async move {
+            let mut wire = Wire::connect(address).await;
+            wire.send("GET /events HTTP/1.1\r\nhost: larder.test\r\n\r\n").await;
+            let head = wire.head().await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            while !turn.is_over() {
+                wire.until("data: news\n\n").await;
+                turn.answered(200);
             }
         });
     }

@@ -9,6 +9,7 @@ mod drain;
 mod failing;
 mod load;
 mod notify;
+mod reload;
 mod site;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]

@@ -6,8 +6,10 @@ use tempfile::TempDir;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::support::{
-    larder::{Larder, run_in},
+    larder::{Larder, run_in, run_in_with},
     origin::{Origin, ok},
+    program,
+    python::script,
 };
 
 const LISTENERS: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
@@ -108,6 +110,92 @@ async fn all_mistakes_are_told_at_once_with_2_by_check_and_by_serve() {
         assert!(check.log.contains(words), "{words}:\n{}", check.log);
     }
     assert!(!check.log.contains("hidden"), "{}", check.log);
+}
+
+#[tokio::test]
+async fn mistakes_of_variables_and_flags_are_told_beside_those_of_the_file() {
+    let folder = folder_with("[upstream.app]\nurl = 9\n[server]\nlisen = 8080\n");
+    let flags = ["--max-connections", "5", "--max-connections-per-address", "9"];
+    let names = ["LARDER_MAX_CONNECTIONS", "LARDER_MAX_CONNECTIONS_PER_ADDRESS"];
+    for [command, file] in [["check", ""], ["serve", "--config"]] {
+        let arguments: Vec<_> =
+            [command, file, "larder.toml"].into_iter().filter(|one| !one.is_empty()).collect();
+        let by_flags = run_in(folder.path(), &[&arguments[..], &flags].concat()).await;
+        let by_variables =
+            run_in_with(folder.path(), &arguments, &[(names[0], "5"), (names[1], "9")]).await;
+        for exit in [by_flags, by_variables] {
+            assert_eq!(exit.code, Some(2), "{}", exit.log);
+            for words in [
+                "larder.toml:4:1: there is no key \"lisen\"",
+                "--max-connections-per-address 9 is above --max-connections 5",
+                "2 mistakes",
+            ] {
+                assert!(exit.log.contains(words), "{command}: {words}\n{}", exit.log);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_says_what_serve_would_say_in_the_same_environment() {
+    let admin = "[upstream.app]\nurl = 9\n[admin]\nlisten = \"0.0.0.0:0\"\ninsecure = true\n";
+    let purge = "[upstream.app]\nurl = 9\n[purge]\nmode = \"hard\"\n";
+    let tokens = [
+        ("LARDER_ADMIN_READ_TOKEN", "0123456789abcdef"),
+        ("LARDER_ADMIN_WRITE_TOKEN", "fedcba9876543210"),
+    ];
+    let read = ["--admin-read-token", tokens[0].1, "--admin-write-token", tokens[1].1];
+    let of_purges = [("LARDER_PURGE_TOKEN", "0123456789abcdef")];
+    let none: [(&str, &str); 0] = [];
+    let (no_flags, no_variables): (&[&str], &[(&str, &str)]) = (&[], &none);
+    for (text, flags, variables, code, words) in [
+        (admin, no_flags, no_variables, 2, "is not a loopback address"),
+        (admin, no_flags, &tokens[..1], 2, "is not a loopback address"),
+        (admin, no_flags, &tokens[..], 0, ""),
+        (admin, &read[..], no_variables, 0, ""),
+        (purge, no_flags, no_variables, 0, "nobody may"),
+        (purge, no_flags, &of_purges[..], 0, "anybody with the token"),
+        ("", no_flags, &[("LARDER_UPSTREAM", "9")], 0, "upstreams   service: http://127.0.0.1:9"),
+        ("", no_flags, &[("LARDER_UPSTREAM", "9"), ("LARDER_TTL", "5")], 2, "--ttl"),
+        (
+            "",
+            &["--upstream", "9", "--admin", "9191"],
+            no_variables,
+            0,
+            "admin on    http://127.0.0.1:9191",
+        ),
+    ] {
+        let folder = folder_with(text);
+        let arguments = [&["check", "larder.toml"][..], flags].concat();
+        let exit = run_in_with(folder.path(), &arguments, variables).await;
+        assert_eq!(exit.code, Some(code), "{text}{variables:?}\n{}", exit.log);
+        let said = exit.out + &exit.log;
+        assert!(said.contains(words), "{text}{variables:?}: {words}\n{said}");
+        for (_, secret) in tokens {
+            assert!(!said.contains(secret), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_without_a_file_looks_at_what_serve_would_run_by() {
+    let folder = folder_with("[upstream.app]\nurl = 9\n");
+    fs::write(folder.path().join("other.toml"), "[upstream.other]\nurl = 9\n").unwrap();
+    for (flags, variables, said) in [
+        (&[][..], &[][..], "larder.toml is fine"),
+        (&[], &[("LARDER_CONFIG", "other.toml")], "other.toml is fine"),
+        (&["--config", "other.toml"], &[], "other.toml is fine"),
+        (&["larder.toml"], &[("LARDER_CONFIG", "other.toml")], "larder.toml is fine"),
+        (&["--upstream", "9"], &[], "what is said without a file is fine"),
+    ] {
+        let exit = run_in_with(folder.path(), &[&["check"][..], flags].concat(), variables).await;
+        assert_eq!(exit.code, Some(0), "{}", exit.log);
+        assert!(exit.out.starts_with(said), "{said}\n{}", exit.out);
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let exit = run_in(empty.path(), &["check"]).await;
+    assert_eq!(exit.code, Some(2));
+    assert!(exit.log.contains("larder init > larder.toml"), "{}", exit.log);
 }
 
 /// The files of the gateway's own table, each with all that is said of it.
@@ -285,5 +373,73 @@ async fn requests_of_a_route_with_cookies_that_do_not_matter_share_an_answer() {
         let answer = larder.get_with(path, &format!("cookie: {cookie}\r\n")).await;
         let said = answer.field("cache-status").unwrap_or_default().to_owned();
         assert!(said.contains(then), "{path} {cookie}: {said}");
+    }
+}
+
+/// What a validator of JSON Schema says of each of these texts: nothing if it takes it.
+async fn said_by_schema(texts: &[String]) -> Vec<Option<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = run_in(folder.path(), &["schema"]).await;
+    fs::write(folder.path().join("schema.json"), printed.out).unwrap();
+    let files = folder.path().join("files");
+    fs::create_dir(&files).unwrap();
+    for (number, text) in texts.iter().enumerate() {
+        fs::write(files.join(format!("{number:04}")), text).unwrap();
+    }
+    let mut validator = script("schema.py");
+    validator.arg(folder.path().join("schema.json")).arg(&files);
+    let said = String::from_utf8(program::run(&mut validator).await.stdout).unwrap();
+    let said = said.lines().map(|line| line.split_once(": ").unwrap().1);
+    let said: Vec<_> = said.map(|said| (said != "fine").then(|| said.to_owned())).collect();
+    assert_eq!(said.len(), texts.len());
+    said
+}
+
+/// The texts between these marks, which stand in what people read.
+fn examples_in(page: &str) -> impl Iterator<Item = String> {
+    let parts = page.split("```toml\n").skip(1);
+    parts.map(|part| part.split("```").next().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn an_editor_with_the_schema_takes_what_is_right() {
+    let mut texts = vec![larder_gateway::config::EXAMPLE.to_owned()];
+    for page in [
+        include_str!("../../../../docs/config.md"),
+        include_str!("../../../../docs/cdn.md"),
+        include_str!("../../../../docs/compression.md"),
+        include_str!("../../../../docs/from-souin.md"),
+        include_str!("../../../../docs/from-varnish.md"),
+        include_str!("../../../../docs/running.md"),
+    ] {
+        texts.extend(examples_in(page));
+    }
+    for key in larder_gateway::config::keys() {
+        let list = if key.table.contains("listener.") { "[[listener]]\n" } else { "" };
+        texts.push(format!("{list}{}\n{}\n", key.table, key.example));
+    }
+    assert!(texts.len() > 200, "{}", texts.len());
+    for (text, said) in texts.iter().zip(said_by_schema(&texts).await) {
+        assert_eq!(said, None, "{text}");
+    }
+}
+
+/// Of what is no key and no word, and what has another type, an editor says so while it is typed. What depends on other keys
+/// it cannot see.
+#[tokio::test]
+async fn an_editor_with_the_schema_refuses_what_it_can_see_to_be_wrong() {
+    let table = include_str!("../../../larder-gateway/tests/config/wrong.txt");
+    let files =
+        table.trim_end().split("\n======\n").map(|file| file.split_once("\n------\n").unwrap());
+    // The keys of response_headers are told with it, and its schema is any table.
+    let can_be_seen =
+        |said: &str| said.contains(": there is no key ") && !said.contains("response_headers");
+    let (texts, said): (Vec<_>, Vec<_>) = files
+        .filter(|(_, said)| can_be_seen(said))
+        .map(|(text, said)| (text.to_owned(), said))
+        .unzip();
+    assert!(texts.len() > 30, "{}", texts.len());
+    for ((text, said), by_schema) in texts.iter().zip(said).zip(said_by_schema(&texts).await) {
+        assert!(by_schema.is_some(), "{text}\n{said}");
     }
 }

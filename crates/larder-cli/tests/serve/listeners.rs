@@ -356,3 +356,50 @@ async fn what_is_asked_in_the_open_is_sent_on_to_https() {
     let answer = ask("GET / HTTP/1.1\r\nhost: example.org\r\nconnection: close\r\n\r\n").await;
     assert_eq!(answer.status(), 308, "though the other is stored");
 }
+
+#[tokio::test]
+async fn a_listener_for_strangers_has_bounds_that_the_one_inside_has_not() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let text = "[server]\nlisten = 0\nmax_head = \"32KiB\"\n[[listener]]\nname = \"public\"\nlisten = \"127.0.0.1:0\"\n\
+                max_head = \"1KiB\"\nmax_request_body = 10\nmax_fields = 3\nmax_requests_per_connection = 2\nrequests_per_address = 1\nrequests_burst = 4\n";
+    let site = Site::with(origin.address, text).await;
+    let (inside, public) = (site.address("http", 0), site.address("http", 1));
+    let ask = async |address: SocketAddr, request: &str| {
+        let mut wire = Wire::connect(address).await;
+        wire.send(request).await;
+        wire.answer().await
+    };
+    let long = format!("GET /a HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "x".repeat(2000));
+    let many = "GET /a HTTP/1.1\r\nhost: a\r\na: 1\r\nb: 2\r\nc: 3\r\n\r\n".to_owned();
+    let content = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n01234567890".to_owned();
+    for (request, status) in [(long, 431), (many, 431), (content, 413)] {
+        assert_eq!(ask(public, &request).await.status(), status, "{request}");
+        assert_eq!(ask(inside, &request).await.status(), 200, "{request}");
+    }
+    let mut wire = Wire::connect(public).await;
+    let mut then = Vec::new();
+    for _ in 0..2 {
+        wire.send("GET /a HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        then.push(wire.answer().await.field("connection").map(str::to_owned));
+    }
+    assert_eq!(then, [None, Some("close".to_owned())]);
+    // Hits count as well, and what one listener has let in is not counted by the other.
+    let plain = "GET /a HTTP/1.1\r\nhost: a\r\n\r\n";
+    let limited = async || (ask(public, plain).await.status() == 429).then_some(());
+    eventually("the bound", limited).await;
+    for _ in 0..20 {
+        assert_eq!(ask(inside, plain).await.status(), 200);
+    }
+    // It holds at once, and what is said of one only is said of that one only.
+    let looser = text.replace("requests_per_address = 1\n", "requests_per_address = 1000\n");
+    write(
+        &site.folder,
+        origin.address,
+        &looser.replace("requests_burst = 4", "requests_burst = 1000"),
+    );
+    site.larder.signal(Signal::HUP);
+    site.larder.told("the settings are those of").await;
+    for _ in 0..20 {
+        assert_eq!(ask(public, plain).await.status(), 200);
+    }
+}

@@ -130,19 +130,127 @@ async fn a_file_with_mistakes_is_refused_and_told_until_it_is_mended() {
 #[tokio::test]
 async fn what_needs_a_restart_is_named_and_nothing_else() {
     let origin = Origin::saying(ok("", "a")).await;
-    let text = before(&origin);
+    let text = before(&origin) + "[[listener]]\nlisten = \"127.0.0.1:0\"\nname = \"inner\"\n";
     let mut site = Site::with(&text).await;
     let more = text
         .replace("[server]\n", "[server]\nthreads = 7\ntrusted_peers = [\"192.0.2.1\"]\n")
+        .replace("name = \"inner\"\n", "name = \"outer\"\nredirect_to_https = 443\n")
         + "[memory]\nsize = \"8MiB\"\n[defaults]\nttl = \"1m\"\n";
     site.reread(&more, true).await;
-    let line = "what changes only with a restart: server.threads, memory.size";
+    let line = "what changes only with a restart: server.threads, listener[1].name, memory.size";
     let is_told = async || site.larder.log().contains("restart").then_some(());
     eventually("what needs a restart", is_told).await;
     let log = site.larder.log();
     assert!(log.lines().any(|said| said.ends_with(line)), "{log}");
     assert_eq!(site.larder.get("/a").await.status(), 200);
     assert_eq!(site.larder.get("/a").await.handling(), "hit", "the rest holds");
+}
+
+/// Which file is at fault, what it holds then, and what it is mended with.
+const FAULTS: [(&str, &str, &str, &str); 4] = [
+    (
+        "include = [\"new/*.toml\"]\n",
+        "new/a.toml",
+        "[[route]]\npathh = \"/a\"\n",
+        "[[route]]\npath = \"/a\"\nttl = \"9s\"\n",
+    ),
+    ("", "explain", "", "a token that is long enough\n"),
+    ("", "down.html", "", "<p>soon\n"),
+    ("", "redis-password", "", "open sesame\n"),
+];
+
+#[tokio::test]
+async fn where_a_file_that_a_refused_one_names_is_mended_that_is_noticed() {
+    let origin = Origin::saying(ok("", "a")).await;
+    let text = before(&origin).replace("[server]\n", "[server]\nreload = \"on-change\"\n");
+    for (include, name, wrong, right) in FAULTS {
+        let site = Site::with(&text).await;
+        let path = site.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if !wrong.is_empty() {
+            fs::write(&path, wrong).unwrap();
+        }
+        let now = match name {
+            "explain" => text.replace("[server]\n", "[server]\nexplain_token_file = \"explain\"\n"),
+            "down.html" => {
+                text.replace("[server]\n", "maintenance_page = \"down.html\"\n[server]\n")
+            }
+            "redis-password" => format!(
+                "{text}[shared]\nurl = \"redis://127.0.0.1:1\"\npassword_file = \"redis-password\"\n"
+            ),
+            _ => format!("{include}{text}"),
+        };
+        fs::write(site.folder.path().join("larder.toml"), now).unwrap();
+        let larder = &site.larder;
+        let is = async |value: f64| {
+            (larder.metric("larder_config_refused").await == value).then_some(())
+        };
+        eventually("that it is refused", async || is(1.0).await).await;
+        fs::write(&path, right).unwrap();
+        eventually(&format!("that {name} is mended"), async || is(0.0).await).await;
+        // Each was read once.
+        for outcome in ["applied", "refused"] {
+            let name = format!("larder_config_reloads_total{{outcome=\"{outcome}\"}}");
+            assert_eq!(larder.metric(&name).await, 1.0, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_has_its_share_of_the_open_files_when_there_are_more_or_fewer() {
+    let (arrived, release) = (Arc::new(AtomicU64::new(0)), Arc::new(tokio::sync::Notify::new()));
+    let origin = {
+        let (arrived, release) = (Arc::clone(&arrived), Arc::clone(&release));
+        Origin::playing(move |mut visit| {
+            let (arrived, release) = (Arc::clone(&arrived), Arc::clone(&release));
+            async move {
+                while visit.request().await.is_some() {
+                    arrived.fetch_add(1, Ordering::Relaxed);
+                    release.notified().await;
+                    visit.send(ok("cache-control: no-store\r\n", "a")).await;
+                }
+            }
+        })
+        .await
+    };
+    let one = before(&origin) + "[defaults]\nupstream = \"app\"\n";
+    let others = (0..9).map(|number| format!("[upstream.other{number}]\nurl = 1\n"));
+    let ten = others.collect::<String>() + &one;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("larder.toml"), &ten).unwrap();
+    let config = folder.path().join("larder.toml");
+    let arguments = ["serve", "--config", config.to_str().unwrap()];
+    // Of 1024 files a service has 206 for requests, and each of ten has 20.
+    let larder = Larder::within("ulimit -n 1024", &arguments).await;
+    let mut site = Site { folder, larder, applied: 0, refused: 0 };
+    let mut readers = Vec::new();
+    // For paths of their own: one alone may not have all turns.
+    for number in 0..24 {
+        let mut wire = site.larder.connect().await;
+        wire.send(format!(
+            "POST /{number} HTTP/1.1\r\nhost: a{number}\r\ncontent-length: 0\r\n\r\n"
+        ))
+        .await;
+        readers.push(wire);
+    }
+    let have_come = async |count: u64| {
+        let what = format!("{count} requests at the service");
+        eventually(&what, async || (arrived.load(Ordering::Relaxed) >= count).then_some(())).await;
+    };
+    have_come(20).await;
+    site.reread(&one, true).await;
+    for number in 24..48 {
+        let mut wire = site.larder.connect().await;
+        wire.send(format!(
+            "POST /{number} HTTP/1.1\r\nhost: a{number}\r\ncontent-length: 0\r\n\r\n"
+        ))
+        .await;
+        readers.push(wire);
+    }
+    // Those that came before still wait for the twenty; of those that come now none has to.
+    have_come(44).await;
+    release.notify_waiters();
+    drop(readers);
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ impl Places {
         });
         let place = around.filter_map(|path| self.of(path)).next().cloned();
         let mistake = Mistake::new(place, what);
-        if self.file.is_some() { mistake.about(path) } else { mistake }
+        if self.file.is_some() { mistake.about(path) } else { mistake.at_path(path) }
     }
 
     /// Each place, and what was said there.
@@ -251,5 +251,6 @@ fn no_toml(text: &Text<'_>, error: &toml::de::Error) -> Mistake {
         right("a key, an equals sign and its value", A_KEY)
     };
     let message = error.message().lines().collect::<Vec<_>>().join(": ");
-    Mistake::new(Some(place), format!("this is no TOML: {message}")).with(expected, example)
+    let what = format!("this is no TOML: {message}");
+    Mistake::new(Some(place), what).with(expected, example).at_path("")
 }

@@ -7,11 +7,10 @@ use std::{
 
 use larder::http::policy::glob;
 
-use super::{document::Places, mistake::Mistake, parts::Config};
+use super::{document::Places, mistake::Mistake, parts::Config, schema::Known};
 
 /// What may stand in a file that is included; everything else is said once, in `larder.toml` itself.
 const THERE: [&str; 2] = ["route", "upstream"];
-const ELSEWHERE: [&str; 7] = ["admin", "defaults", "include", "log", "memory", "server", "shared"];
 
 /// More files are a mistake in a pattern.
 const MOST: usize = 1000;
@@ -91,14 +90,26 @@ fn add_one(
     mistakes: &mut Vec<Mistake>,
 ) {
     let (theirs, their_places, more) = super::read_on(file, text);
-    mistakes.extend(more);
-    for key in ELSEWHERE {
-        if let Some(place) = their_places.of(key) {
+    let routes_before = config.route.len();
+    let moved = more.into_iter().map(|mistake| {
+        let path = match mistake.path() {
+            // Nothing of it was read, so what it would have said is not missing.
+            Some("") => "include".to_owned(),
+            Some(path) => behind(path, routes_before),
+            None => return mistake,
+        };
+        mistake.at_path(&path)
+    });
+    mistakes.extend(moved);
+    for table in Known::get().tables() {
+        let place = their_places.of(&table.name).filter(|_| !THERE.contains(&&*table.name));
+        if let Some(place) = place {
             let what = format!(
-                "[{key}] is said in {} itself: files that are included have [[route]] and [upstream.NAME]",
+                "{} is said in {} itself: files that are included have [[route]] and [upstream.NAME]",
+                table.written,
                 taken_by(places)
             );
-            mistakes.push(Mistake::new(Some(place.clone()), what).about(THERE[0]));
+            mistakes.push(Mistake::new(Some(place.clone()), what).with_right_of(THERE[0]));
         }
     }
     for (name, upstream) in theirs.upstream {
@@ -107,11 +118,12 @@ fn add_one(
             None => drop(config.upstream.insert(name, upstream)),
             Some(first) => {
                 let what = format!("there is an [upstream.{name}] already, at {first}");
-                mistakes.push(Mistake::new(their_places.of(&path).cloned(), what).about(&path));
+                mistakes
+                    .push(Mistake::new(their_places.of(&path).cloned(), what).with_right_of(&path));
             }
         }
     }
-    places.add(&their_places, config.route.len());
+    places.add(&their_places, routes_before);
     config.route.extend(theirs.route);
 }
 

@@ -58,7 +58,7 @@ pub struct Mistake {
     pub what: String,
     /// What its key is for, and a line that would be right.
     pub right: Option<Right>,
-    /// The key that it is about, as it should be.
+    /// The key that it is about, as it should be; nothing is the whole file.
     path: Option<String>,
 }
 
@@ -77,13 +77,16 @@ impl Mistake {
         Mistake { place, what: what.into(), right: None, path: None }
     }
 
-    /// With what is known of the key at `path` (`server.listen`), where it was said in a file. Who uses flags has
-    /// `--help`.
-    pub fn about(mut self, path: &str) -> Mistake {
+    /// About the key at `path` (`server.listen`), with what is known of it.
+    pub fn about(self, path: &str) -> Mistake {
+        self.with_right_of(path).at_path(path)
+    }
+
+    /// With what is known of the key at `path`, where it was said in a file. Who uses flags has `--help`.
+    pub(super) fn with_right_of(mut self, path: &str) -> Mistake {
         if !matches!(self.place, Some(Place::Flag(_) | Place::Variable(_))) {
             self.right = Known::get().right(path);
         }
-        self.path = Some(path.to_owned());
         self
     }
 
@@ -92,37 +95,37 @@ impl Mistake {
         self
     }
 
-    /// Whether both are about one line, or one about a part of what the other is about.
-    pub(super) fn is_about_the_same_as(&self, other: &Mistake) -> bool {
+    /// The key that it is about; `""` if nothing of its file could be read.
+    pub(super) fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// The same about another key: where it is among those of all files.
+    pub(super) fn at_path(mut self, path: &str) -> Mistake {
+        self.path = Some(path.to_owned());
+        self
+    }
+
+    /// Whether `later` may be there only because what this one is about was left out: it is about the same key, or one is
+    /// about a part of what the other is about; or a file is missing that may have had the service.
+    pub(super) fn may_have_caused(&self, later: &Mistake) -> bool {
         let is_within = |inner: &str, outer: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            inner.strip_prefix(outer).is_some_and(|rest| {
+                outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])
+            })
         };
-        let paths = self.path.as_deref().zip(other.path.as_deref());
-        self.file_and_line() == other.file_and_line()
-            || paths.is_some_and(|(one, other)| is_within(one, other) || is_within(other, one))
+        let Some((own, later)) = self.path().zip(later.path()) else { return false };
+        let names_service = later == "upstream" || later.ends_with(".upstream");
+        is_within(own, later)
+            || is_within(later, own)
+            || (is_within(own, "include") && names_service)
     }
 
-    /// The line that it is about.
-    pub(super) fn line(&self) -> Option<usize> {
+    /// What stands nowhere comes last: that something is missing.
+    fn order(&self) -> (bool, Option<&Path>, usize, usize) {
         match &self.place {
-            Some(Place::File { line, .. }) => Some(*line),
-            _ => None,
-        }
-    }
-
-    fn file_and_line(&self) -> Option<(&Path, usize)> {
-        match &self.place {
-            Some(Place::File { file, line, .. }) => Some((file, *line)),
-            _ => None,
-        }
-    }
-
-    fn order(&self) -> (Option<&Path>, usize, usize) {
-        match &self.place {
-            Some(Place::File { file, line, column, .. }) => (Some(file), *line, *column),
-            _ => (None, 0, 0),
+            Some(Place::File { file, line, column, .. }) => (false, Some(file), *line, *column),
+            _ => (true, None, 0, 0),
         }
     }
 }

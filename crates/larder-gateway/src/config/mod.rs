@@ -1,7 +1,7 @@
 //! `larder.toml`: from its text to settings that can be run, or to all that is wrong with it.
 //!
 //! ```
-//! use std::path::{Path, PathBuf};
+//! use std::path::Path;
 //!
 //! use larder_gateway::config;
 //!
@@ -23,6 +23,7 @@ pub mod amount;
 mod decode;
 mod document;
 mod explain;
+mod files;
 mod include;
 mod mistake;
 mod nearest;
@@ -34,10 +35,11 @@ mod settings;
 mod value;
 mod written;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use document::Places;
-pub use explain::explain;
+pub use explain::{Explained, Told, explain};
+pub use files::{all_files_of, files_of};
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
     AccessLogPart, AddressesWord, AdminPart, BalanceWord, BreakerPart, CauseWord, CdnPart, Config,
@@ -103,34 +105,11 @@ fn include_is_refused(config: &Config, places: &Places) -> Option<Mistake> {
     (!config.include.is_empty()).then(|| places.mistake("include", what))
 }
 
-/// The files that such a configuration is made of as they are now: with those that have come since it was read.
-pub fn files_of(config: &Config, places: &Places) -> Vec<PathBuf> {
-    let Some(main) = places.file() else { return Vec::new() };
-    let folder = main.parent().unwrap_or(Path::new(""));
-    let included = config.include.iter().filter_map(|pattern| include::files(folder, pattern).ok());
-    let mut files = vec![main.to_owned()];
-    files.extend(included.flatten());
-    let secrets = [
-        ("server.explain_token_file", &config.server.explain_token_file),
-        ("server.read_your_writes.secret_file", &config.server.read_your_writes.secret_file),
-        ("admin.read_token_file", &config.admin.read_token_file),
-        ("admin.write_token_file", &config.admin.write_token_file),
-        ("purge.token_file", &config.purge.token_file),
-    ];
-    for (name, file) in secrets {
-        files.extend(file.as_deref().map(|file| places.resolve(name, file)));
-    }
-    files
-}
-
-/// Adds what was found in a second look. What was left out in the first, because it is wrong, is not missing: of one
-/// table both do not complain, and where the text was no TOML there was nothing to look at.
+/// Adds what was found in a second look, but for what the first has caused: what it left out, because it is wrong, is not
+/// missing.
 pub fn add_new(mistakes: &mut Vec<Mistake>, more: Vec<Mistake>) {
-    let is_new = |more: &Mistake| {
-        more.line().is_some() && !mistakes.iter().any(|known| known.is_about_the_same_as(more))
-    };
-    let is_first = mistakes.is_empty();
-    let new: Vec<_> = more.into_iter().filter(|more| is_first || is_new(more)).collect();
+    let is_new = |more: &Mistake| !mistakes.iter().any(|known| known.may_have_caused(more));
+    let new: Vec<_> = more.into_iter().filter(is_new).collect();
     mistakes.extend(new);
 }
 
@@ -244,7 +223,8 @@ fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<
                     right.map(|right| right.example).unwrap_or_default()
                 }
             });
-            Mistake::new(place, what).with(format!("one of {all}"), example.unwrap_or_default())
+            let example = example.unwrap_or_default();
+            Mistake::new(place, what).with(format!("one of {all}"), example).at_path(path)
         }
         tables => {
             let tables = tables.join(" or ");
@@ -252,6 +232,7 @@ fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<
             let example = first.map(|first| format!("{}\n{}", first.table, first.example));
             Mistake::new(place, format!("{what}: it belongs to {tables}"))
                 .with(format!("{key} in {tables}"), example.unwrap_or_default())
+                .at_path(path)
         }
     }
 }

@@ -92,6 +92,13 @@ pub struct Key {
     pub example: String,
 }
 
+/// What may stand before all tables, or begins one.
+pub(super) struct TopLevel {
+    pub(super) name: String,
+    /// As it is written: `[server]`, `[[listener]]`, `include`.
+    pub(super) written: String,
+}
+
 impl Known {
     /// It is made once, when a mistake or a reference first needs it.
     pub(super) fn get() -> &'static Known {
@@ -117,6 +124,25 @@ impl Known {
         let key = key.split('[').next().unwrap_or(key);
         let example = example(key, schema.get("examples")?)?;
         Some(Right { expected, example })
+    }
+
+    /// All that a file is made of.
+    pub(super) fn tables(&self) -> Vec<TopLevel> {
+        let all = self.0.get("properties").and_then(Value::as_object);
+        let table = |(name, schema): (&String, &Value)| {
+            let is_table = |schema: &Value| {
+                let schema = object(schema);
+                let is_named = schema.get("additionalProperties").is_some_and(Value::is_object);
+                is_named || schema.get("properties").is_some()
+            };
+            let written = match schema.get("items") {
+                Some(items) if is_table(items) => format!("[[{name}]]"),
+                None if is_table(schema) => format!("[{name}]"),
+                _ => name.clone(),
+            };
+            TopLevel { name: name.clone(), written }
+        };
+        all.into_iter().flatten().map(table).collect()
     }
 
     /// The tables in which there is a key of this name, as they are written.

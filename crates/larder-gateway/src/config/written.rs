@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Mistakes, Places, Rules,
+    Config, Mistakes, Places, Rules, add_new,
     explain::{Row, rows},
     include_is_refused, read_on,
     settings::ways_of,
@@ -70,14 +70,13 @@ impl Written {
         let (config, places, mut mistakes) = read_on(name, text);
         mistakes.extend(include_is_refused(&config, &places));
         let readers = config.server.trusted_readers.iter().flatten().map(|peer| peer.0).collect();
-        match (ways_of(&config, &places), Mistakes::of(mistakes)) {
-            (_, Some(mistakes)) => Err(mistakes),
-            (Ok((ways, rules)), None) => {
+        let ways = ways_of(&config, &places).map_err(|more| add_new(&mut mistakes, more)).ok();
+        match (Mistakes::of(mistakes), ways) {
+            (Some(mistakes), _) => Err(mistakes),
+            (None, Some((ways, rules))) => {
                 Ok(Written::new(&config, &places, (ways, &rules), readers))
             }
-            (Err(mistakes), None) => {
-                Err(Mistakes::of(mistakes).expect("what cannot be used is a mistake"))
-            }
+            (None, None) => unreachable!("what cannot be used is a mistake"),
         }
     }
 

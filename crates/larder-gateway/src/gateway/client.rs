@@ -75,6 +75,9 @@ pub struct ListenerRules {
     pub port: Option<u16>,
     /// All that comes to it is https. Default no.
     pub speaks_tls: bool,
+    /// How many requests an address may send here, counted apart from the others. Default [`GatewayConfig::rate`], counted
+    /// together with all that have no bound of their own.
+    pub rate: Option<RateLimit>,
 }
 
 static NONE: ListenerRules = ListenerRules {
@@ -84,6 +87,7 @@ static NONE: ListenerRules = ListenerRules {
     name: None,
     port: None,
     speaks_tls: false,
+    rate: None,
 };
 
 /// Carries the token; goes no further than this gateway.

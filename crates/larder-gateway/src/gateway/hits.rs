@@ -124,7 +124,8 @@ impl FastPath for Gateway {
         };
         let of_route = settings.bounds[place].as_ref().and_then(|bounds| bounds.rates());
         let mut taken: [Option<&Rates>; 2] = [None; 2];
-        let rates = settings.rates.as_deref().into_iter().chain(of_route);
+        let of_all = settings.rates(Some(peer.listener));
+        let rates = of_all.into_iter().chain(of_route);
         let may_ask = { rates }.zip(&mut taken).all(|(rates, taken)| {
             rates.take(client).is_ok_and(|()| taken.replace(rates).is_none())
         });

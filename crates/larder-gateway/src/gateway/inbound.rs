@@ -127,9 +127,9 @@ impl Gateway {
                     note.client(client.0);
                 }
                 head.extensions.insert(client);
-                if let Some(TooMany { wait }) =
-                    settings.rates.as_ref().and_then(|rates| rates.take(client).err())
-                {
+                let listener = head.extensions.get::<Peer>().map(|peer| peer.listener);
+                let rates = settings.rates(listener);
+                if let Some(TooMany { wait }) = rates.and_then(|rates| rates.take(client).err()) {
                     self.common.rate_limited.fetch_add(1, Relaxed);
                     return Err(refused(&too_many(wait)).into());
                 }

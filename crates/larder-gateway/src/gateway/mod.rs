@@ -130,6 +130,8 @@ struct Settings {
     ways: Ways,
     /// None where addresses may ask as often as they like.
     rates: Option<Arc<Rates>>,
+    /// Those of each listener that has its own, by its place.
+    rates_of_listeners: Vec<Option<Arc<Rates>>>,
     /// Those of each way that has any, by its place.
     bounds: Vec<Option<Arc<Bounds>>>,
     /// What is known of the requests of each way, by its place.
@@ -170,20 +172,25 @@ impl Settings {
         );
         let rows = ledger.enter(&mut ways);
         let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
-        // What is known of addresses stays while the limit does.
-        let kept = before.and_then(|before| before.rates.clone());
-        let kept = kept.filter(|rates| Some(rates.limit) == config.rate);
-        let rates = kept.or_else(|| config.rate.map(|limit| Arc::new(Rates::new(limit))));
+        let rates = rates_by(config.rate, before.and_then(|before| before.rates.as_ref()));
+        let of_listeners = config.listeners.iter().enumerate().map(|(place, rules)| {
+            let before = before.and_then(|before| before.rates_of_listeners.get(place)?.as_ref());
+            rates_by(rules.rate, before)
+        });
+        let rates_of_listeners: Vec<_> = of_listeners.collect();
         let bounds = bounds::of_ways(&ways, before.map_or(&[], |before| &before.bounds));
         let of_routes = bounds.iter().flatten().any(|bounds| bounds.rates().is_some());
-        let asks_for_clients =
-            rates.is_some() || of_routes || ways.iter().any(|way| way.for_strangers.is_some());
+        let asks_for_clients = rates.is_some()
+            || rates_of_listeners.iter().any(Option::is_some)
+            || of_routes
+            || ways.iter().any(|way| way.for_strangers.is_some());
         Arc::new(Settings {
             sampled_hits: past::sampled_hits(&config),
             config,
             upstreams,
             ways,
             rates,
+            rates_of_listeners,
             bounds,
             rows,
             asks_for_clients,
@@ -198,6 +205,12 @@ impl Settings {
         &way.unwrap_or_else(|_| self.ways.otherwise()).policy
     }
 
+    /// How often addresses may ask that have come to this listener.
+    fn rates(&self, listener: Option<u16>) -> Option<&Rates> {
+        let own = listener.and_then(|place| self.rates_of_listeners.get(usize::from(place)));
+        own.and_then(Option::as_deref).or(self.rates.as_deref())
+    }
+
     /// The rules of a way for this client: of strangers less may count.
     fn rules_for<'a>(&self, way: &'a Way, client: Option<Client>) -> &'a Arc<Policy> {
         match &way.for_strangers {
@@ -209,6 +222,13 @@ impl Settings {
             _ => &way.policy,
         }
     }
+}
+
+/// What is known of addresses stays while the limit does.
+fn rates_by(limit: Option<RateLimit>, before: Option<&Arc<Rates>>) -> Option<Arc<Rates>> {
+    let limit = limit?;
+    let kept = before.filter(|rates| rates.limit == limit).cloned();
+    Some(kept.unwrap_or_else(|| Arc::new(Rates::new(limit))))
 }
 
 impl Gateway {
@@ -305,7 +325,8 @@ impl Gateway {
     /// forgotten meanwhile because others took their places.
     pub fn rate_limited(&self) -> (u64, u64) {
         let settings = self.common.settings.load();
-        let forgotten = settings.rates.as_ref().map_or(0, |rates| rates.forgotten());
+        let all = settings.rates.iter().chain(settings.rates_of_listeners.iter().flatten());
+        let forgotten = all.map(|rates| rates.forgotten()).sum();
         (self.common.rate_limited.load(Relaxed), forgotten)
     }
 

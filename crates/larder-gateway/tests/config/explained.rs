@@ -12,7 +12,8 @@ fn each_rule_is_told_with_the_line_it_comes_from() {
                 [[route]]\npath = \"/events\"\nstream = true\n";
     let (settings, places) = check(text).unwrap();
     let explain = |url: &str| {
-        config::explain(&settings, &places, &Method::GET, &url.parse().unwrap(), &HeaderMap::new())
+        let (method, url) = (Method::GET, url.parse().unwrap());
+        config::explain(&settings, &places, &method, &url, &HeaderMap::new()).to_string()
     };
     let row = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
@@ -36,4 +37,66 @@ fn each_rule_is_told_with_the_line_it_comes_from() {
     assert_eq!(row(&other, "route "), "route none fits");
     assert_eq!(row(&other, "ttl "), "ttl \"5m\" larder.toml:4");
     assert_eq!(row(&other, "ignore_cookies "), "ignore_cookies [] default");
+}
+
+/// What is told of this, as it is told.
+fn told(text: &str, method: &str, url: &str, name: &str) -> String {
+    let (settings, places) = check(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let (method, url) = (method.parse().unwrap(), url.parse().unwrap());
+    let told = config::explain(&settings, &places, &method, &url, &HeaderMap::new());
+    let row = told.rules.iter().find(|row| row.name == name);
+    row.map_or_else(String::new, |row| {
+        let places = if row.is_default { "default".to_owned() } else { row.places.join(" ") };
+        format!("{} | {places}", row.value)
+    })
+}
+
+#[test]
+fn what_follows_from_several_lines_is_told_with_each_of_them() {
+    let text = "[upstream.app]\nurl = 8001\nconnect_timeout = \"2s\"\nfirst_byte_timeout = \"9s\"\n\
+                [defaults]\nquery_deny = [\"tracking\"]\n\
+                [[route]]\npath = \"/api/**\"\nstrip_prefix = \"/api\"\nupstream_host = \"inner.test\"\nquery_sort = true\n\
+                whole_timeout = \"7s\"\n[[route]]\npath = \"/me\"\ncache = false\n[[route]]\npath = \"/events\"\nstream = true\n";
+    let get = |url: &str, name: &str| told(text, "GET", url, name);
+    let api = "http://a.test/api/x?b=1&utm_source=y&a=2";
+    assert_eq!(
+        get(api, "asked as"),
+        "inner.test/x?b=1&utm_source=y&a=2 | larder.toml:9 larder.toml:10"
+    );
+    assert_eq!(get(api, "key"), "http://a.test/api/x?a=2&b=1 | larder.toml:6 larder.toml:11");
+    assert_eq!(get("http://a.test/x", "key"), "http://a.test/x | larder.toml:6");
+    assert_eq!(get("http://a.test/me", "key"), "none: it passes | larder.toml:15");
+    assert_eq!(get("http://a.test/events", "key"), "none: it passes | larder.toml:18");
+    assert_eq!(told(text, "POST", "http://a.test/x", "key"), "none: it passes, by its method | ");
+    // The service's own times hold where nothing else is said.
+    assert_eq!(get(api, "first_byte_timeout"), "\"9s\" | larder.toml:4");
+    assert_eq!(get(api, "connect_timeout"), "\"2s\" | larder.toml:3");
+    assert_eq!(get(api, "whole_timeout"), "\"7s\" | larder.toml:12");
+    assert_eq!(get("http://a.test/x", "whole_timeout"), "not set | default");
+    assert_eq!(get("http://a.test/events", "first_byte_timeout"), "not set | default");
+}
+
+#[test]
+fn what_is_decided_where_a_request_comes_is_told_first() {
+    let text = "[upstream.app]\nurl = 8001\n[purge]\nallow = [\"127.0.0.1\"]\n\
+                [[listener]]\nname = \"open\"\nlisten = \"0.0.0.0:80\"\nredirect_to_https = 443\n\
+                [[listener]]\nname = \"inside\"\nlisten = 8081\n";
+    let get = |url: &str, name: &str| told(text, "GET", url, name);
+    assert_eq!(get("http://a.test/", "listener"), "open (0.0.0.0:80) | larder.toml:7");
+    assert_eq!(
+        get("http://a.test/", "answered"),
+        "308 to https at port 443: nothing below is looked at | larder.toml:8"
+    );
+    assert_eq!(get("http://a.test:8081/", "listener"), "inside (127.0.0.1:8081) | larder.toml:11");
+    assert_eq!(get("http://a.test:8081/", "answered"), "");
+    // Where TLS ends before it, nothing tells by which listener it comes.
+    assert_eq!(get("https://a.test/", "listener"), "");
+    let purge = "as a purge: nothing below is looked at | larder.toml:3";
+    assert_eq!(told(text, "PURGE", "http://a.test:8081/", "answered"), purge);
+    let without = "[upstream.app]\nurl = 8001\n";
+    assert_eq!(
+        told(without, "GET", "http://a.test/", "listener"),
+        "server (127.0.0.1:8080) | default"
+    );
+    assert_eq!(told(without, "PURGE", "http://a.test/", "answered"), "");
 }

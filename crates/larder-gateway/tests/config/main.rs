@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
 mod explained;
+mod files;
+mod included;
 mod reference;
 mod right;
 mod wrong;

@@ -358,6 +358,46 @@ fn each_listener_has_what_it_says_and_else_what_the_server_says() {
 }
 
 #[test]
+fn each_listener_bounds_its_own_connections_and_else_as_the_server_does() {
+    let own = "min_rate = 2048\nmin_rate_period = \"2s\"\nhead_timeout = \"3s\"\nidle_timeout = \"4s\"\n\
+               body_timeout = \"5s\"\nwrite_timeout = \"6s\"\nstalled_timeout = \"7s\"\nhalf_closed_timeout = \"8s\"\n\
+               linger_timeout = \"9s\"\nmax_head = \"8KiB\"\nmax_request_line = 1024\nmax_fields = 10\n\
+               max_request_body = 11\nmax_streams = 12\nmax_requests_per_connection = 13\n\
+               max_connection_age = \"14s\"\nrequests_per_address = 15\nrequests_burst = 16\n";
+    let of_all = "head_timeout = \"1m\"\nmax_request_line = \"12KiB\"\nmax_request_body = 1000\nrequests_per_address = 1\n";
+    let text = format!(
+        "{LEAST}[server]\n{of_all}[[listener]]\nlisten = 1\n{own}\
+         [[listener]]\nlisten = 2\nmax_head = \"4KiB\"\n"
+    );
+    let (settings, _) = check(&text).unwrap();
+    let [own, few] = &settings.listeners[..] else { panic!("two") };
+    let secs = Duration::from_secs;
+    let http1 = &own.config.http1;
+    assert_eq!((http1.min_rate.bytes_per_second, http1.min_rate.period), (2048, secs(2)));
+    let times = [
+        http1.head_timeout,
+        http1.idle_timeout,
+        http1.body_timeout,
+        http1.write_timeout,
+        http1.stalled_timeout,
+        http1.half_closed_timeout,
+        http1.linger_timeout,
+        http1.max_connection_age.unwrap(),
+    ];
+    assert_eq!(times, [3, 4, 5, 6, 7, 8, 9, 14].map(secs));
+    let sizes = [http1.max_head_bytes, http1.max_request_line_bytes, http1.max_fields];
+    assert_eq!(sizes, [8192, 1024, 10]);
+    assert_eq!((http1.max_request_body, http1.max_streams), (Some(11), 12));
+    assert_eq!(http1.max_requests_per_connection, Some(13));
+    assert_eq!(own.rules.rate, Some(larder_gateway::RateLimit { per_second: 15, burst: 16 }));
+    let http1 = &few.config.http1;
+    assert_eq!((http1.head_timeout, http1.max_request_body), (secs(60), Some(1000)));
+    assert_eq!((http1.max_head_bytes, http1.max_request_line_bytes), (4096, 4096), "it fits");
+    assert_eq!(few.rules.rate, None, "it counts with all");
+    assert_eq!(settings.gateway.rate, Some(larder_gateway::RateLimit { per_second: 1, burst: 1 }));
+}
+
+#[test]
 fn nobody_may_purge_where_requests_come_until_that_is_said() {
     let (settings, _) = check(LEAST).unwrap();
     assert_eq!(settings.gateway.purge, None);

@@ -192,7 +192,7 @@ fn what_is_explained_is_what_the_next_request_finds() {
             for (name, value) in fields {
                 map.append(HeaderName::from_static(name), value.parse().unwrap());
             }
-            let rows = rows(&config::explain(&settings, &places, &by, &uri, &map));
+            let rows = rows(&config::explain(&settings, &places, &by, &uri, &map).to_string());
             let answer = runtime.block_on(reader.ask_at(host, method, &target, fields));
             let said = answer.field("cache-status").unwrap_or_default().to_owned();
             let upstream = rows["upstream"].split(' ').next().unwrap_or_default();

@@ -43,7 +43,18 @@ pub(crate) async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> 
 
 /// Runs the command in `folder`, without an environment, to its end.
 pub(crate) async fn run_in(folder: &Path, arguments: &[&str]) -> Exit {
-    Process::read(command().args(arguments).env_clear().current_dir(folder)).exit().await
+    run_in_with(folder, arguments, &[]).await
+}
+
+/// The same with these variables in its environment, and no others.
+pub(crate) async fn run_in_with(
+    folder: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Exit {
+    let mut command = command();
+    command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
+    Process::read(&mut command).exit().await
 }
 
 fn command() -> Command {

@@ -55,7 +55,8 @@ pub struct Config {
     /// How requests come: where to listen, and what their connections may take
     #[schemars(example = &"[server]\nlisten = \"127.0.0.1:8080\"")]
     pub server: Server,
-    /// More places where requests come, each with settings of its own. The limits of [server] are for all together
+    /// More places where requests come, each with settings of its own; what it does not say holds as [server] says it. The
+    /// numbers of connections, handshakes and switched protocols are for all together
     #[schemars(example = &"[[listener]]\nlisten = \"0.0.0.0:443\"")]
     pub listener: Vec<ListenerPart>,
     /// Where questions about the cache are answered, and purges taken

@@ -166,7 +166,8 @@ pub struct Server {
     #[schemars(example = &"[server.read_your_writes]\nsecret_file = \"fence-secret\"")]
     pub read_your_writes: ReadYourWritesPart,
     /// When this file is read again: signal, at SIGHUP; on-change, also within a few seconds after this file, one that it
-    /// includes, or a file with a token has changed. Default signal
+    /// includes, or one that is read with it (tokens, maintenance pages, certificates of services) has changed. Default
+    /// signal
     #[schemars(example = &"on-change")]
     pub reload: Option<ReloadWord>,
     /// Answer over TLS (https), and not in the open. Default in the open

@@ -111,12 +111,12 @@ impl Check<'_> {
     ) -> Listener {
         let at = |key: &str| format!("{path}.{key}");
         let number = path.trim_start_matches("listener[").trim_end_matches(']').to_owned();
-        let name = part.name.unwrap_or(number);
+        let name = part.name.clone().unwrap_or(number);
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         if name.is_empty() || name.len() > 40 || !name.bytes().all(is_plain) {
             self.note(&at("name"), "a name has up to 40 letters, digits, and _ - . between them");
         }
-        let listen = part.listen.map_or(LISTEN.into(), |listen| listen.0);
+        let listen = part.listen.as_ref().map_or(LISTEN.into(), |listen| listen.0.clone());
         let peers = part.trusted_peers.as_ref().unwrap_or(&server.trusted_peers);
         let mut rules = ListenerRules {
             trusted_peers: peers.iter().map(|peer| peer.0).collect(),
@@ -128,6 +128,7 @@ impl Check<'_> {
                 _ => None,
             },
             speaks_tls: false,
+            rate: self.rate(path, part.requests_per_address, part.requests_burst),
         };
         if part.proxy_protocol && rules.trusted_peers.is_empty() {
             let peers = self.places.name(&at("trusted_peers")).to_owned();
@@ -150,13 +151,13 @@ impl Check<'_> {
             takes_other_scheme: !rules.trusted_peers.is_empty(),
             // Counted apart.
             counters: Default::default(),
-            ..http1.clone()
+            ..self.connection(path, (&part).into(), http1)
         };
         Listener {
             name,
             path: path.to_owned(),
             listen,
-            socket_mode: part.socket_mode.map_or(SOCKET_MODE, |mode| mode.0),
+            socket_mode: part.socket_mode.as_ref().map_or(SOCKET_MODE, |mode| mode.0),
             config: ListenerConfig { tls, proxy, http1 },
             rules,
         }
@@ -331,6 +332,8 @@ impl Server {
             trusted_peers: Some(self.trusted_peers.clone()),
             forwarded: self.forwarded,
             tls: self.tls.clone(),
+            // What it says of connections is what all have in common.
+            ..ListenerPart::default()
         }
     }
 }

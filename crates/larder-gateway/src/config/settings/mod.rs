@@ -4,6 +4,7 @@ mod access_log;
 mod admin;
 mod cdn;
 mod check;
+mod connection;
 mod listener;
 mod origins;
 mod purge;

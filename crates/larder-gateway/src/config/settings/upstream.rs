@@ -119,7 +119,8 @@ impl Check<'_> {
                 "[upstream.{name:?}]: a name has up to {LONGEST_NAME} letters, digits, and _ - . between them"
             );
             let place = self.places.of(&format!("upstream.{name}")).cloned();
-            self.mistakes.push(Mistake::new(place, what).about("upstream"));
+            let mistake = Mistake::new(place, what).with_right_of("upstream");
+            self.mistakes.push(mistake.at_path(&format!("upstream.{name}")));
         }
     }
 

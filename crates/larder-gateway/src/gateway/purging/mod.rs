@@ -100,7 +100,7 @@ pub struct PurgeRequests {
 
 impl PurgeConfig {
     /// Whether a request with this method is to purge something, and goes no further.
-    pub(super) fn takes(&self, method: &Method) -> bool {
+    pub(crate) fn takes(&self, method: &Method) -> bool {
         is_to_purge(method)
     }
 }
