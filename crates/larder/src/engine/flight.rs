@@ -398,7 +398,6 @@ impl<L> Flights<L> {
             followers: AtomicUsize::new(0),
             #[cfg(feature = "http")]
             waiters: AboutWaiters::default(),
-            #[cfg(feature = "http")]
             began: Instant::now(),
             fetch,
             watch: OnceLock::new(),
