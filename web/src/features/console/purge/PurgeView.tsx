@@ -15,7 +15,7 @@ import { Instances } from '../frame/Instances';
 import { StoryRow } from '../frame/StoryRow';
 import { useLive } from '../live/useLive';
 import { Receipt } from './Receipt';
-import { KIND_NAMES, KIND_WORDS, KINDS, targetOf } from './target';
+import { isPathAlone, KIND_NAMES, KIND_WORDS, KINDS, targetOf } from './target';
 import type { Kind } from './target';
 import './PurgeView.css';
 
@@ -71,7 +71,7 @@ export function PurgeView({ query }: Props) {
         <Segments label="How" options={MODE_OPTIONS} value={mode} onChoose={setMode} />
         <p className="soft">
           {mode === 'soft'
-            ? 'It becomes stale: the next reader has it fetched anew, and it still serves where the origin fails.'
+            ? 'It becomes stale: it may be served once more while it is fetched anew, and still serves where the origin fails.'
             : 'Nothing is left of it: if the origin fails then, so does the reader.'}
         </p>
         <p className="purge-would figures" role="status">
@@ -198,7 +198,7 @@ function wouldWords(target: Target | null, view: WouldView): string {
       return view.why;
     case 'told': {
       const { entries, bytes: held } = view.would;
-      if (entries === 0) return 'It touches nothing that is in memory here. Other tiers are told all the same.';
+      if (entries === 0) return `It touches nothing that is in memory here.${isPathAlone(target) ? ' That is a path alone: a URL has its host before it (shop.example/posts/1).' : ''} Other tiers, if there are any, are told all the same.`;
       const all = target !== null && 'all' in target ? 'All of it: ' : 'It touches ';
       return `${all}${plural(entries, 'entry', 'entries')}, ${bytes(held)}.`;
     }

@@ -51,7 +51,7 @@ export function Receipt({ purged, mode }: Props) {
       {tiers === null ? null : <TierList tiers={tiers} />}
       {tiers !== null && tiers.shared === null && tiers.cdn.length === 0 ? <p className="soft">There are no other tiers here.</p> : null}
       {mode === 'soft' ? (
-        <p className="soft">Nothing of it went: it is stale now, and still serves where the origin fails.</p>
+        <p className="soft">Nothing of it went: it is stale now, may be served once more while it is fetched anew, and still serves where the origin fails.</p>
       ) : (
         <p className="soft">
           <a href={hrefOf('entries', { show: 'gone', by: what.length === 1 ? (what[0] ?? null) : null })}>See what went by it</a>
