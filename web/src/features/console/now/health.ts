@@ -64,7 +64,7 @@ function down({ stats }: Known): Finding | null {
   return {
     gravity: 'bad',
     title: `${gone.join(', ')} ${gone.length === 1 ? 'is' : 'are'} down`,
-    says: `${worst.addresses.map(({ address }) => address).join(', ')} does not answer as it should. What is stored still serves; all else fails.`,
+    says: `${worst.addresses.map(({ address }) => address).join(', ')} does not answer as it should: its own log says why, or Larder’s. What is stored still serves; all else fails.`,
   };
 }
 
