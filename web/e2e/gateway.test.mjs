@@ -61,7 +61,7 @@ let got;
 test('while it is under load, the present shows it as it comes', async () => {
   await open('#/now');
   const load = ask(gateway.url, { requests: 1200, readers: 12, pauseMs: 30 });
-  await page.getByText(/In the last minute [\d.]+\s% of what the cache is there for/).waitFor();
+  await page.getByText(/Hit ratio of the last minute: [\d.]+\s%/).waitFor();
   const rate = page.getByRole('term').filter({ hasText: 'Requests a second' }).locator('xpath=..').locator('b');
   await until(async () => Number(await rate.textContent()) > 0, 'requests a second are above zero');
   got = await load;

@@ -70,7 +70,7 @@ const sees = (text) => (page) => page.getByText(text).first().waitFor();
 
 /** @returns {Record<string, View>} */
 const gatewayViews = () => ({
-  now: ['#/now', (page) => page.getByText(/In the last minute [\d.]+\s% of what the cache is there for/).waitFor()],
+  now: ['#/now', (page) => page.getByText(/Hit ratio of the last minute: [\d.]+\s%/).waitFor()],
   routes: ['#/routes', (page) => page.getByRole('heading', { name: /takes \d+\s% of the origin’s time/ }).waitFor()],
   route: ['#/routes?open=%2Fme', sees('because the answer sets a cookie')],
   explain: [`#/explain?url=${encodeURIComponent(`${gateway.url}/search?q=word-2&utm_source=x`)}`, sees('Nothing is stored under this key.')],
@@ -91,7 +91,7 @@ const gatewayViews = () => ({
 
 /** The same of an application whose cache is a library's. @returns {Record<string, View>} */
 const blogViews = () => ({
-  now: ['#/now', (page) => page.getByText(/In the last minute [\d.]+\s% of what the cache is there for/).waitFor()],
+  now: ['#/now', (page) => page.getByText(/Hit ratio of the last minute: [\d.]+\s%/).waitFor()],
   routes: ['#/routes', (page) => page.getByRole('heading', { name: /takes \d+\s% of the origin’s time/ }).waitFor()],
   route: ['#/routes?open=%2Fapi%2Fposts%2F%7Bid%7D', sees('because nothing was stored for them')],
   explain: [`#/explain?url=${encodeURIComponent(`${backend()}/api/posts/2`)}`, sees('The next request is answered from memory')],

@@ -49,6 +49,9 @@ pub(crate) struct Second {
     refused: u64,
     /// How many of the hits the shared tier had.
     shared_hits: u64,
+    /// How many readers got an error that was the service's doing, where whoever counts requests says it. They are among the
+    /// misses, the collapsed and the passed.
+    reader_errors: u64,
     /// Refreshes that began behind readers' backs. What the shared tier has of them asks no service.
     refreshes: u64,
     /// How often a service was asked.
@@ -170,6 +173,7 @@ impl Totals {
             pass: count(|totals| totals.requests.pass),
             refused: count(|totals| totals.requests.refused),
             shared_hits: count(|totals| totals.shared_hits),
+            reader_errors: count(|totals| totals.reader_errors),
             refreshes: count(|totals| totals.refreshes),
             origin_calls: count(|totals| totals.origin_calls),
             origin_seconds: time(|totals| totals.origin),

@@ -54,6 +54,9 @@ pub struct RouteFigures {
     pub requests: Requests,
     /// How many of the hits the shared tier had.
     pub shared_hits: u64,
+    /// How many requests ended in an error for their reader that was the service's doing: 5xx from it, or no answer in time. They
+    /// are among the misses, the collapsed and the passed.
+    pub reader_errors: u64,
     /// Why those that were no hits were none, for each reason that there was.
     pub reasons: Vec<(&'static str, u64)>,
     /// How long until the head of an answer that was at hand.
@@ -113,6 +116,9 @@ pub struct Traffic {
     pub requests: Requests,
     /// How many of the hits the shared tier had.
     pub shared_hits: u64,
+    /// How many requests ended in an error for their reader that was the service's doing: 5xx from it, or no answer in time. They
+    /// are among the misses, the collapsed and the passed.
+    pub reader_errors: u64,
     /// How often a service was asked, for requests that no cache sees and behind readers' backs as well.
     pub origin_calls: u64,
     /// How many of these calls failed: no answer in time, or one of 5xx.
@@ -399,6 +405,9 @@ pub(crate) struct Line {
     requests: Requests,
     /// How many of the hits the shared tier had.
     shared_hits: u64,
+    /// How many requests ended in an error for their reader that was the service's doing: 5xx from it, or no answer in time. They
+    /// are among the misses, the collapsed and the passed.
+    reader_errors: u64,
     hit_ratio: Option<f64>,
     #[serde(serialize_with = "as_map")]
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
@@ -431,6 +440,7 @@ impl From<RouteFigures> for Line {
             is_cached: figures.is_cached,
             requests: figures.requests,
             shared_hits: figures.shared_hits,
+            reader_errors: figures.reader_errors,
             reasons: figures.reasons,
             hit_seconds: figures.hit_seconds,
             miss_seconds: figures.miss_seconds,

@@ -47,6 +47,9 @@ struct TrafficSample {
     requests: Requests,
     /// How many of the hits the shared tier had.
     shared_hits: u64,
+    /// How many requests ended in an error for their reader that was the service's doing: 5xx from it, or no answer in time. They
+    /// are among the misses, the collapsed and the passed.
+    reader_errors: u64,
     /// How often a service was asked, also for requests that pass and behind readers' backs.
     origin_calls: u64,
     /// How many of these calls failed: no answer in time, or one of 5xx.
@@ -57,9 +60,22 @@ struct TrafficSample {
 
 impl From<Traffic> for TrafficSample {
     fn from(traffic: Traffic) -> Self {
-        let Traffic { requests, shared_hits, origin_calls, origin_failures, origin_time } = traffic;
-        let origin_seconds = origin_time.as_secs_f64();
-        TrafficSample { requests, shared_hits, origin_calls, origin_failures, origin_seconds }
+        let Traffic {
+            requests,
+            shared_hits,
+            reader_errors,
+            origin_calls,
+            origin_failures,
+            origin_time,
+        } = traffic;
+        TrafficSample {
+            requests,
+            shared_hits,
+            reader_errors,
+            origin_calls,
+            origin_failures,
+            origin_seconds: origin_time.as_secs_f64(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
 pub(crate) struct Totals {
     pub(crate) requests: Requests,
     pub(crate) shared_hits: u64,
+    pub(crate) reader_errors: u64,
     pub(crate) refreshes: u64,
     pub(crate) origin_calls: u64,
     pub(crate) origin: Duration,
@@ -53,10 +54,17 @@ impl Totals {
             totals.purges += stats.purges;
         }
         if let Some(traffic) = traffic {
-            let Traffic { requests, shared_hits, origin_calls, origin_failures, origin_time } =
-                traffic();
-            (totals.requests, totals.shared_hits, totals.origin) =
-                (requests, shared_hits, origin_time);
+            let Traffic {
+                requests,
+                shared_hits,
+                reader_errors,
+                origin_calls,
+                origin_failures,
+                origin_time,
+            } = traffic();
+            (totals.requests, totals.shared_hits, totals.reader_errors) =
+                (requests, shared_hits, reader_errors);
+            totals.origin = origin_time;
             (totals.origin_calls, totals.origin_failures) = (origin_calls, origin_failures);
         }
         totals

@@ -475,6 +475,7 @@ async fn whoever_counts_requests_and_calls_is_believed() {
         Traffic {
             requests,
             shared_hits: number,
+            reader_errors: number,
             origin_calls,
             origin_failures,
             origin_time: Duration::from_secs(number),
@@ -490,6 +491,7 @@ async fn whoever_counts_requests_and_calls_is_believed() {
     assert_eq!((&sample["origin_calls"], &sample["origin_seconds"]), (&json!(15), &json!(5.0)));
     assert_eq!(sample["origin_failures"], 10, "{sample}");
     assert_eq!((&sample["shared_hits"], &sample["refreshes"]), (&json!(5), &json!(0)));
+    assert_eq!(sample["reader_errors"], 5, "{sample}");
     let traffic = &get(&router, "/v1/stats").await["traffic"];
     let passed = traffic["requests"]["pass"].as_u64().unwrap();
     assert!(passed > 5, "{traffic}");

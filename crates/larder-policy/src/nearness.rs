@@ -24,6 +24,16 @@ pub struct Difference {
 /// Stands for a value that may tell who somebody is.
 pub const HIDDEN: &str = "(hidden)";
 
+/// How far a stored key is from one that was asked for: the nearest is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Distance {
+    /// In how many pieces it differs.
+    pub pieces: usize,
+    /// In how many of them it has something of its own. The page without the parameter that an advertisement has added comes
+    /// before the same page with another value of it.
+    pub of_its_own: usize,
+}
+
 /// A key to which others are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct WantedKey<'k>(Split<'k>);
@@ -34,8 +44,8 @@ impl<'k> WantedKey<'k> {
         WantedKey(Split::of(key))
     }
 
-    /// In how many pieces `stored` differs. `None`: in none, or in so many that it is another page.
-    pub fn distance(&self, stored: &str) -> Option<usize> {
+    /// How far `stored` is from it. `None`: it is the same, or differs in so many pieces that it is another page.
+    pub fn distance(&self, stored: &str) -> Option<Distance> {
         let wanted = &self.0;
         // Nearly all keys are told to be far from it by this: another path.
         let stored = Split::of(stored);
@@ -46,11 +56,12 @@ impl<'k> WantedKey<'k> {
             + usize::from(wanted.scheme != stored.scheme)
             + usize::from(wanted.host != stored.host);
         let of_queries = match wanted.query == stored.query {
-            true => 0,
-            false => differing(wanted, &stored).len(),
+            true => Vec::new(),
+            false => differing(wanted, &stored),
         };
-        let all = pieces + of_queries;
-        (1..=MOST_DIFFERENCES).contains(&all).then_some(all)
+        let own = of_queries.iter().filter(|differs| differs.stored.is_some()).count();
+        let distance = Distance { pieces: pieces + of_queries.len(), of_its_own: pieces + own };
+        (1..=MOST_DIFFERENCES).contains(&distance.pieces).then_some(distance)
     }
 
     /// In what `stored` differs.
@@ -141,7 +152,8 @@ mod tests {
             ("https://a.example/posts/12?b=2&a=1", None, ""),
             ("https://a.example/posts/1?b=2&a=1 QUERY ab", None, ""),
         ] {
-            assert_eq!(wanted.distance(stored), distance, "{stored}");
+            let pieces = wanted.distance(stored).map(|distance| distance.pieces);
+            assert_eq!(pieces, distance, "{stored}");
             if distance.is_some() {
                 let said = wanted.differences(stored).into_iter().map(|differs| {
                     let name = differs.name.map(|name| format!(" {name}")).unwrap_or_default();
@@ -154,13 +166,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_page_without_what_an_advertisement_adds_is_nearer_than_one_with_another_of_it() {
+        let wanted = WantedKey::new("https://a.example/search?q=1&utm_source=new");
+        let page = wanted.distance("https://a.example/search?q=1");
+        let other = wanted.distance("https://a.example/search?q=1&utm_source=5");
+        let more = wanted.distance("https://a.example/search");
+        assert!(page < other && other < more, "{page:?} {other:?} {more:?}");
+    }
+
     proptest! {
         #[test]
         fn it_is_as_far_from_one_to_the_other_as_back(
             one in "https?://(a|b)/[xX]/?([?][ab&=1]{0,6})?", other in "https?://(a|b)/[xX]/?([?][ab&=1]{0,6})?",
         ) {
-            let distance = WantedKey::new(&one).distance(&other);
-            prop_assert_eq!(distance, WantedKey::new(&other).distance(&one));
+            let pieces = |one: &str, other: &str| WantedKey::new(one).distance(other).map(|is| is.pieces);
+            let distance = pieces(&one, &other);
+            prop_assert_eq!(distance, pieces(&other, &one));
             if let Some(distance) = distance {
                 prop_assert_eq!(WantedKey::new(&one).differences(&other).len(), distance);
             }

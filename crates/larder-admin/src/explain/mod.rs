@@ -225,7 +225,7 @@ pub struct PersonalView {
     /// What comes of that, in a sentence.
     pub says: String,
     /// The line of a route that ignores them, for cookies that change nothing in the answer. `None`: they have no names that
-    /// could stand there.
+    /// could stand there, or look like a login.
     pub remedy: Option<String>,
 }
 

@@ -37,9 +37,21 @@ pub(super) fn personal(cookies: Vec<String>) -> PersonalView {
     );
     // What a list of names takes, and what needs no quoting there.
     let is_plain = |name: &&String| !name.is_empty() && name.parse::<IgnoredCookies>().is_ok();
-    let plain: Vec<_> = cookies.iter().filter(is_plain).map(|name| format!("\"{name}\"")).collect();
+    // Whoever pastes it must not make everybody's answer of one person's.
+    let may_go = cookies.iter().filter(|name| is_plain(name) && !may_be_a_login(name));
+    let plain: Vec<_> = may_go.map(|name| format!("\"{name}\"")).collect();
     let remedy = (!plain.is_empty()).then(|| format!("ignore_cookies = [{}]", plain.join(", ")));
     PersonalView { cookies, says, remedy }
+}
+
+/// Whether a cookie's name is one of those by which applications know who somebody is, or what he has in his basket.
+fn may_be_a_login(name: &str) -> bool {
+    const PIECES: [&str; 16] = [
+        "sess", "sid", "auth", "token", "login", "logged", "user", "account", "jwt", "csrf",
+        "xsrf", "remember", "cart", "basket", "identity", "customer",
+    ];
+    let name = name.to_ascii_lowercase();
+    PIECES.iter().any(|piece| name.contains(piece))
 }
 
 /// What memory holds.
@@ -219,7 +231,9 @@ mod tests {
         let told = |names: &[&str]| personal(names.iter().map(|name| (*name).to_owned()).collect());
         let one = told(&["session"]);
         assert!(one.says.starts_with("The cookie session makes this look like"), "{}", one.says);
-        assert_eq!(one.remedy.as_deref(), Some("ignore_cookies = [\"session\"]"));
+        assert_eq!(one.remedy, None, "a login must not be ignored");
+        let mixed = told(&["session", "_ga", "PHPSESSID", "connect.sid"]);
+        assert_eq!(mixed.remedy.as_deref(), Some("ignore_cookies = [\"_ga\"]"));
         let several = told(&["a", "", "b\"c"]);
         assert!(several.says.starts_with("The cookies a, one without a name, b\"c make"));
         assert_eq!(several.remedy.as_deref(), Some("ignore_cookies = [\"a\"]"));

@@ -36,6 +36,13 @@ struct Counted {
     saved: Duration,
 }
 
+impl Counted {
+    /// Whose posts service failed, with nothing old to stand in.
+    fn reader_errors(&self) -> u64 {
+        self.reasons.get("origin-error").copied().unwrap_or_default()
+    }
+}
+
 /// A request that was answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finished {
@@ -93,6 +100,7 @@ impl Tally {
             Traffic {
                 requests: all.requests.and(counted.requests),
                 shared_hits: all.shared_hits + counted.shared_hits,
+                reader_errors: all.reader_errors + counted.reader_errors(),
                 origin_calls: all.origin_calls + counted.calls,
                 origin_failures: all.origin_failures + counted.failures,
                 origin_time: all.origin_time + counted.call_time,
@@ -104,6 +112,7 @@ impl Tally {
     pub(crate) fn routes(&self) -> [RouteFigures; Route::ALL.len()] {
         Route::ALL.map(|route| {
             let counted = self.of(route).clone();
+            let reader_errors = counted.reader_errors();
             RouteFigures {
                 route: route.name().into(),
                 is_cached: true,
@@ -113,6 +122,7 @@ impl Tally {
                 miss_seconds: quantiles(counted.miss_times),
                 waits: counted.waits,
                 shared_hits: counted.shared_hits,
+                reader_errors,
                 origin_calls: counted.calls,
                 origin_failures: counted.failures,
                 origin_seconds: counted.call_time.as_secs_f64(),

@@ -172,7 +172,9 @@ counter goes down, and `larder_requests_total` is of all requests.
 There is one hit ratio, on the console, in `larder stats` and `larder top`, at `/v1/stats` and `/v1/routes`, in the alerts and the
 dashboard: of the requests that the cache had a part in (`hit`, `stale`, `collapsed`, `miss` of `larder_requests_total`; neither
 `pass` nor `refused`), those that cost the service nothing, which are the first three. Who waited for another reader's request
-(`collapsed`) has cost it nothing. `larder_lookups_total` is the cache's own count, in which those are among the misses.
+(`collapsed`) has cost it nothing. An old copy that stood in for a service that failed is `stale`, and one of the hits, although the
+service was asked. `larder_lookups_total` is the cache's own count: those who waited are among its misses, and an old copy that
+stood in is there twice, as `miss` and as `stale`.
 
 This page is made of what a gateway with all parts says; the shared tier's are zero where there is none.
 "

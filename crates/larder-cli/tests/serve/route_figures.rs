@@ -235,8 +235,9 @@ async fn a_call_without_an_answer_or_with_5xx_has_failed_also_where_nothing_is_s
         assert_eq!(wire.answer().await.status(), status, "{method} {path}");
         (calls, failures) = (calls + 1, failures + fails);
         let counted = traffic(&larder).await;
-        let told = (&counted["origin_calls"], &counted["origin_failures"]);
-        assert_eq!(told, (&calls.into(), &failures.into()), "{method} {path}: {counted}");
+        let told = ["origin_calls", "origin_failures", "reader_errors"].map(|name| &counted[name]);
+        let [calls, failures] = [calls, failures].map(Value::from);
+        assert_eq!(told, [&calls, &failures, &failures], "{method} {path}: {counted}");
     }
     // A reader who leaves before the answer makes no failure of it.
     let mut wire = larder.connect().await;
@@ -251,6 +252,7 @@ async fn a_call_without_an_answer_or_with_5xx_has_failed_also_where_nothing_is_s
     let table = table(&larder, "?order=name").await;
     for (route, fails) in [("/dead/**", 2), ("/off/**", 0), ("/slow/**", 2)] {
         assert_eq!(line(&table, route)["origin_failures"], fails, "{table:#}");
+        assert_eq!(line(&table, route)["reader_errors"], fails, "{table:#}");
         let name = format!("larder_route_origin_failures_total{{route=\"{route}\"}}");
         assert_eq!(larder.metric(&name).await, f64::from(fails), "{name}");
     }
@@ -258,9 +260,11 @@ async fn a_call_without_an_answer_or_with_5xx_has_failed_also_where_nothing_is_s
     eventually("the failures in the history", async || {
         let history = larder.get_from_admin("/v1/history").await;
         let history: Value = serde_json::from_str(history.text()).unwrap();
-        let of = |sample: &Value| sample["origin_failures"].as_u64().unwrap();
-        let sum: u64 = history["samples"].as_array().unwrap().iter().map(of).sum();
-        (sum == failures).then_some(())
+        let sum = |name: &str| {
+            let samples = history["samples"].as_array().unwrap().iter();
+            samples.map(|sample| sample[name].as_u64().unwrap()).sum::<u64>()
+        };
+        ((sum("origin_failures"), sum("reader_errors")) == (failures, failures)).then_some(())
     })
     .await;
 }

@@ -148,7 +148,7 @@ impl Gateway {
             let verdict = match &answered {
                 Ok(answer) => match answer.extensions().get::<Handled>() {
                     Some(handled) => {
-                        row.answered(handled);
+                        row.answered(handled, answer.status());
                         if let Some(span) = &mut span {
                             span.handled(handled);
                         }

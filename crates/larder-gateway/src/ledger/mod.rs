@@ -189,6 +189,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
+    use http::StatusCode;
     use larder::{
         Cache,
         http::{Handled, Policy, Verdict, policy::reason::Reason},
@@ -217,7 +218,7 @@ mod tests {
     fn count(row: &Row, verdict: Verdict, times: u64) {
         let reason = if verdict == Verdict::Hit { Reason::Hit } else { Reason::UriMiss };
         for _ in 0..times {
-            row.answered(&Handled {
+            let handled = Handled {
                 verdict,
                 why: reason,
                 reason,
@@ -225,7 +226,8 @@ mod tests {
                 origin: (verdict != Verdict::Hit).then(Duration::default),
                 began: Instant::now(),
                 saved: Duration::from_millis(1),
-            });
+            };
+            row.answered(&handled, StatusCode::OK);
         }
     }
 

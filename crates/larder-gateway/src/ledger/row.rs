@@ -25,7 +25,7 @@ use crate::origins::Unanswered;
 
 const REASONS: usize = Reason::ALL.len();
 
-/// The counts of one route. It takes 220 bytes, 350 more once a request was no hit, half a KiB once a hit was timed, and as
+/// The counts of one route. It takes 230 bytes, 350 more once a request was no hit, half a KiB once a hit was timed, and as
 /// much and 112 bytes once one has waited; beside its cells for hits.
 pub(crate) struct Row {
     /// What its requests have in common.
@@ -38,6 +38,8 @@ pub(crate) struct Row {
     shared_hits: AtomicU64,
     /// Why those that were no hits were none.
     reasons: OnceLock<Box<[AtomicU64; REASONS]>>,
+    /// Whose readers got an error that was their service's doing.
+    reader_errors: AtomicU64,
     /// By what was stale.
     saved_micros: AtomicU64,
     origin_calls: AtomicU64,
@@ -81,6 +83,7 @@ impl Row {
             requests: std::array::from_fn(|_| zero()),
             shared_hits: zero(),
             reasons: OnceLock::new(),
+            reader_errors: zero(),
             saved_micros: zero(),
             origin_calls: zero(),
             origin_failures: zero(),
@@ -117,8 +120,8 @@ impl Row {
         self.hit_times.record(began.elapsed());
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, handled: &Handled) {
+    /// A request was answered, with such a status.
+    pub(crate) fn answered(&self, handled: &Handled, status: StatusCode) {
         let &Handled { verdict, reason, origin, began, saved, .. } = handled;
         let saved_micros = u64::try_from(saved.as_micros()).unwrap_or(u64::MAX);
         match verdict {
@@ -127,6 +130,10 @@ impl Row {
                 self.count(verdict);
                 self.saved_micros.fetch_add(saved_micros, Relaxed);
             }
+        }
+        let is_of_service = matches!(verdict, Verdict::Miss | Verdict::Collapsed | Verdict::Pass);
+        if is_of_service && status.is_server_error() {
+            self.reader_errors.fetch_add(1, Relaxed);
         }
         if verdict != Verdict::Hit {
             self.count_reason(reason);
@@ -145,6 +152,7 @@ impl Row {
     /// A request got no answer but the gateway's own: its service failed.
     pub(crate) fn failed(&self, verdict: Verdict) {
         self.count(verdict);
+        self.reader_errors.fetch_add(1, Relaxed);
         self.count_reason(Reason::OriginError);
     }
 
@@ -180,6 +188,7 @@ impl Row {
         let each = self.requests.iter().zip(&gone.requests);
         let further = [
             (&self.shared_hits, &gone.shared_hits),
+            (&self.reader_errors, &gone.reader_errors),
             (&self.saved_micros, &gone.saved_micros),
             (&self.origin_calls, &gone.origin_calls),
             (&self.origin_failures, &gone.origin_failures),
@@ -215,6 +224,11 @@ impl Row {
     /// How many of its hits the shared tier had.
     pub(super) fn shared_hits(&self) -> u64 {
         self.shared_hits.load(Relaxed)
+    }
+
+    /// How many of its readers got an error that was their service's doing.
+    pub(super) fn reader_errors(&self) -> u64 {
+        self.reader_errors.load(Relaxed)
     }
 
     /// How often its service was asked, how often in vain, and how long that took until the heads of the answers.

@@ -54,8 +54,9 @@ impl Ledger {
         rows.fold(Traffic::default(), |sum, row| {
             let (origin_calls, origin_failures, origin_time) = row.origin();
             Traffic {
-                // In this order: it is a part of the hits.
+                // In this order: these are parts of the requests.
                 shared_hits: sum.shared_hits + row.shared_hits(),
+                reader_errors: sum.reader_errors + row.reader_errors(),
                 requests: sum.requests.and(row.by_verdict()),
                 origin_calls: sum.origin_calls + origin_calls,
                 origin_failures: sum.origin_failures + origin_failures,
@@ -103,8 +104,9 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
     };
     RouteFigures {
         route: Arc::clone(&row.words),
-        // In this order: it is a part of the hits.
+        // In this order: these are parts of the requests.
         shared_hits: row.shared_hits(),
+        reader_errors: row.reader_errors(),
         requests: row.by_verdict(),
         reasons: counts.reasons.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
         hit_seconds: seconds(counts.hit_times),
@@ -125,6 +127,7 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
 /// What a route had whose row is not closed yet; its quantiles stay apart until then.
 fn add(other: &mut RouteFigures, gone: &RouteFigures) {
     other.shared_hits += gone.shared_hits;
+    other.reader_errors += gone.reader_errors;
     other.requests = other.requests.and(gone.requests);
     for (reason, count) in &gone.reasons {
         match other.reasons.iter_mut().find(|(known, _)| known == reason) {

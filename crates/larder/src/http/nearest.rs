@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use larder_policy::nearness::{Difference, WantedKey};
+use larder_policy::nearness::{Difference, Distance, WantedKey};
 
 use super::cache::HttpCache;
 
@@ -36,13 +36,15 @@ impl HttpCache {
     pub fn nearest(&self, key: &str, most: usize, within: Duration) -> Nearest {
         let wanted = WantedKey::new(key);
         // One that moves meanwhile may be seen twice, and has its place once.
-        let mut found: BTreeSet<(usize, String)> = BTreeSet::new();
+        let mut found: BTreeSet<(Distance, String)> = BTreeSet::new();
         let (mut looked_at, began) = (0, Instant::now());
         let is_whole = self.parts().engine().show(
             |stored, _| {
                 looked_at += 1;
                 if let Some(distance) = wanted.distance(stored) {
-                    let is_near = found.last().is_none_or(|(last, _)| distance < *last);
+                    // Of what is as near the first by name: whichever way they are walked over, the same are found.
+                    let is_near = (found.last())
+                        .is_none_or(|(last, key)| (distance, stored) < (*last, key.as_str()));
                     if found.len() < most || is_near {
                         found.insert((distance, stored.to_owned()));
                     }

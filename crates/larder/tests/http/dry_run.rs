@@ -422,3 +422,20 @@ async fn what_is_nearly_the_same_is_found_with_what_differs() {
     let none = site.cache.nearest("http://example.org/posts/1", 3, secs(0));
     assert_eq!((none.looked_at, none.is_whole), (0, false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_page_without_the_parameter_is_the_nearest_however_many_there_are_with_another() {
+    let site = Site::new(Shape::S3_FIFO);
+    for number in 0..20 {
+        site.fill(&format!("/search?q=1&utm_source={number}"), fresh("a")).await;
+    }
+    site.fill("/search?q=1", fresh("a")).await;
+    for number in 20..40 {
+        site.fill(&format!("/search?q=1&utm_source={number}"), fresh("a")).await;
+    }
+    let asked = "http://example.org/search?q=1&utm_source=new";
+    let near = site.cache.nearest(asked, 3, secs(60)).near;
+    let keys: Vec<_> = near.iter().map(|near| near.key.as_str()).collect();
+    let others = ["0", "1"].map(|of| format!("http://example.org/search?q=1&utm_source={of}"));
+    assert_eq!(keys, ["http://example.org/search?q=1", &others[0], &others[1]]);
+}

@@ -21,6 +21,8 @@ const routeShape = shape({
   upstream: optional(text),
   is_cached: orElse(flag, true),
   requests: requestsShape,
+  /** Readers who got an error that was the origin’s doing. */
+  reader_errors: orElse(count, 0),
   hit_ratio: optional(amount),
   reasons: orElse(entriesOf(count), []),
   hit_seconds: optional(latencyShape),

@@ -13,6 +13,8 @@ export const sampleShape = shape({
   refused: count,
   /** Of the hits, those that the shared tier answered. */
   shared_hits: orElse(count, 0),
+  /** Of all but the hits, those whose reader got an error that was the origin’s doing. */
+  reader_errors: orElse(count, 0),
   /** Of the origin's calls, those behind readers' backs. */
   refreshes: orElse(count, 0),
   origin_calls: count,

@@ -15,7 +15,7 @@ interface Props {
   readonly onNearEnd: () => void;
 }
 
-const HEADS = ['Key', 'Freshness', 'Size', 'Age', 'Cost', 'Read'] as const;
+const HEADS = ['Key', 'Freshness', 'Size', 'Age', 'To fetch', 'Read'] as const;
 
 export function EntryTable({ entries, total, open, hrefTo, onNearEnd }: Props) {
   // Two caches may hold the same key.
@@ -71,7 +71,7 @@ function Cells({ entry, href, tabIndex }: CellsProps) {
       <div role="gridcell" className="number" data-name="Age">
         {span(Math.round(entry.age_seconds))}
       </div>
-      <div role="gridcell" className="number" data-name="Cost">
+      <div role="gridcell" className="number" data-name="To fetch">
         {entry.cost_seconds === null ? '–' : span(entry.cost_seconds)}
       </div>
       <div role="gridcell" className="number" data-name="Read">

@@ -14,13 +14,17 @@ interface Props {
 }
 
 const MOST = 5;
+const EVERY_MS = 10_000;
 
 export function Filling({ hrefTo }: Props) {
   const api = useApi();
-  const { stats } = useLive();
+  const { stats, purges } = useLive();
+  /** What was told before a purge is no more. */
+  const told = { refetchInterval: EVERY_MS, gcTime: 0 };
+  const lastPurge = purges[0]?.id ?? null;
   const held = stats?.caches.reduce((sum, cache) => sum + cache.bytes, 0) ?? 0;
-  const routes = useQuery({ queryKey: ['routes', 'largest'], queryFn: ({ signal }) => fetchLargest(api, MOST, signal) });
-  const tags = useQuery({ queryKey: ['tags'], queryFn: ({ signal }) => fetchTags(api, MOST, signal) });
+  const routes = useQuery({ ...told, queryKey: ['routes', 'largest', lastPurge], queryFn: ({ signal }) => fetchLargest(api, MOST, signal) });
+  const tags = useQuery({ ...told, queryKey: ['tags', lastPurge], queryFn: ({ signal }) => fetchTags(api, MOST, signal) });
   return (
     <section className="filling" aria-label="What fills the memory">
       <Memory />
@@ -29,8 +33,8 @@ export function Filling({ hrefTo }: Props) {
           <h2>What fills it, by route</h2>
         </header>
         <Loaded query={routes} what="its routes">
-          {(told) => {
-            const largest = told.filter((route) => route.bytes > 0);
+          {(lines) => {
+            const largest = lines.filter((route) => route.bytes > 0);
             const ofThese = largest.reduce((sum, route) => sum + route.bytes, 0);
             return (
               <Bars
@@ -54,12 +58,12 @@ export function Filling({ hrefTo }: Props) {
           <p>an entry counts in each of its tags</p>
         </header>
         <Loaded query={tags} what="its tags">
-          {(told) => (
+          {(lines) => (
             <Bars
-              all={Math.max(0, ...told.tags.map((tag) => tag.bytes))}
+              all={Math.max(0, ...lines.tags.map((tag) => tag.bytes))}
               isOfLargest
               none="Nothing stored has a tag."
-              bars={told.tags.map(({ tag, bytes: held, entries }) => ({
+              bars={lines.tags.map(({ tag, bytes: held, entries }) => ({
                 name: tag,
                 href: hrefTo({ tag }),
                 bytes: held,

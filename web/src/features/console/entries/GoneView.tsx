@@ -53,7 +53,7 @@ export function GoneView({ query }: Props) {
       )}
       {selection.by === '' ? null : (
         <p className="gone-only breaks">
-          Only what went by <span className="mono">{selection.by}</span>. <a href={hrefTo({ by: null })}>By whatever</a>
+          Only what went by <span className="mono">{selection.by}</span>. <a href={hrefTo({ by: null })}>Whatever it went by</a>
         </p>
       )}
       <div className="gone-find">

@@ -45,7 +45,7 @@ export function StoredView({ query }: Props) {
           <header className="part-head">
             <h2 id="entries-title">{titleOf(told?.first.total ?? null, isNarrowed)}</h2>
             <p className="figures">
-              {told?.first.snapshot_at === null || told === undefined ? '' : `in the order of ${clockTime(told.first.snapshot_at)}, each as it is now `}
+              {told?.first.snapshot_at === null || told === undefined ? '' : `ordered at ${clockTime(told.first.snapshot_at)} `}
               <button type="button" className="link-button" onClick={() => void asked.refetch()}>
                 Look again
               </button>

@@ -45,6 +45,6 @@ describe('the bar', () => {
   test('says the same in words', () => {
     expect(freshnessWords(entry(1, 240))).toBe('fresh for 4\u00a0min');
     expect(freshnessWords({ ...entry(1, -12), state: 'stale-usable' })).toBe('stale since 12\u00a0s');
-    expect(freshnessWords({ ...entry(1, null), state: 'over' })).toBe('over');
+    expect(freshnessWords({ ...entry(1, null), state: 'over' })).toBe('expired');
   });
 });

@@ -12,7 +12,7 @@ export function freshnessWords({ state, fresh_for_seconds: left }: Freshness): s
     case 'rescue':
       return left === null ? 'rescue only' : `rescue only, stale since${by}`;
     case 'over':
-      return 'over';
+      return left === null ? 'expired' : `expired${by} ago`;
     case 'purged':
       return 'purged: stale';
   }

@@ -121,13 +121,14 @@ function Explained({ first, rules, onRules }: ExplainedProps) {
   const [edited, setEdited] = useState(first);
   const request = usePaused(edited);
   const pausedRules = usePaused(rules);
-  const before = useExplanation(first);
-  const after = useExplanation(request);
+  // Both are asked at the same moment: what has happened since the first was asked is not the change's doing.
+  const before = useExplanation(first, keyOf(request));
+  const after = useExplanation(request, keyOf(request));
   const isChanged = keyOf(request) !== keyOf(first);
   return (
     <>
       <RequestEditor request={edited} onChange={setEdited} onReset={isChanged ? () => setEdited(first) : null} />
-      {isChanged && before.data !== undefined && after.data !== undefined ? (
+      {isChanged && before.data !== undefined && after.data !== undefined && !before.isPlaceholderData && !after.isPlaceholderData ? (
         <Changes before={before.data} after={after.data} />
       ) : null}
       <Loaded query={after} what="why it answers as it does">
@@ -147,10 +148,11 @@ function hasNoFile(told: Explanation | undefined): boolean {
   return rules.length > 0 && rules.every(({ line }) => line === null);
 }
 
-function useExplanation(request: Request) {
+/** `beside`: with which other one it is compared. */
+function useExplanation(request: Request, beside: string) {
   const api = useApi();
   return useQuery({
-    queryKey: ['explain', keyOf(request)],
+    queryKey: ['explain', keyOf(request), beside],
     queryFn: ({ signal }) => explain(api, request, null, signal),
     // The tree stays while the next one is on its way, and does not flicker.
     placeholderData: keepPreviousData,

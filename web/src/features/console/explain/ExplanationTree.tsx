@@ -175,7 +175,10 @@ function remedyOf({ verdict, gone, nearest, personal }: Told, last: Explanation[
   const apart = parametersApart(nearest[0]);
   if (apart.length > 0) {
     const names = apart.map((name) => `"${name}"`).join(', ');
-    return `The same is stored, and differs in ${apart.map((name) => `\`${name}\``).join(' and ')} alone. If the answer does not depend on that, leave it out of the key: \`query_deny = [${names}]\` in the route, or \`query_deny = ["tracking"]\` for the usual ones (utm_*, gclid and their kin).`;
+    const differs = `The same is stored, and differs in ${apart.map((name) => `\`${name}\``).join(' and ')} alone. If the answer does not depend on that, leave it out of the key: `;
+    return apart.every((name) => TRACKING.test(name))
+      ? `${differs}\`query_deny = ["tracking"]\` in the route knows it and its kin.`
+      : `${differs}\`query_deny = [${names}]\` in the route.`;
   }
   if (gone !== null && ['evicted', 'purged'].includes(gone.cause)) return reasonWords(gone.cause).remedy;
   return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;
@@ -185,15 +188,24 @@ function remedyOf({ verdict, gone, nearest, personal }: Told, last: Explanation[
 function cookieRemedy(personal: Told['personal']): string | null {
   const { remedy } = reasonWords('cookie');
   if (personal === null) return `${remedy ?? ''} Add the field \`Cookie\` to the request to see which of its cookies are meant.`;
-  if (personal.remedy === null) return remedy;
-  const [theirs, they] = personal.cookies.length === 1 ? ['it is', 'it'] : ['they are', 'them'];
-  return `If ${theirs} analytics, ignore ${they}: \`${personal.remedy}\` in the route. If the answer is the same for everybody: \`cookies_matter = false\`. If it is a login, this is as it should be.`;
+  const ignored = personal.cookies.filter((name) => personal.remedy?.includes(`"${name}"`));
+  const others = personal.cookies.filter((name) => !ignored.includes(name) && name !== '');
+  const named = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(', ');
+  const kept = others.length === 0 ? '' : `${named(others)} may tell who somebody is: then this is as it should be, and it must not be ignored. `;
+  const isPlural = ignored.length > 1;
+  const analytics = ignored.length === 0 ? '' : `If ${named(ignored)} ${isPlural ? 'are' : 'is'} analytics, ignore ${isPlural ? 'them' : 'it'}: \`${personal.remedy ?? ''}\` in the route. `;
+  return `${kept}${analytics}If the answer is the same for everybody: \`cookies_matter = false\`.${others.length === 0 ? ' If it is a login, this is as it should be.' : ''}`;
 }
 
-/** The parameters by which it differs from what is stored, if it differs by nothing else. */
+/** Those that advertisements and newsletters add most often; the server knows them all. */
+const TRACKING = /^(utm_\w+|gclid|fbclid|msclkid|dclid|yclid|mc_cid|mc_eid)$/i;
+
+/** The parameters by which it differs from what is stored, if it differs by nothing else: the one has them, or another value of what is for advertisements. */
 function parametersApart(near: Told['nearest'][number] | undefined): readonly string[] {
   const differs = near?.differs ?? [];
-  if (!differs.every(({ part, asked, stored }) => part === 'query' && (asked === null || stored === null))) return [];
+  const isApart = ({ part, name, asked, stored }: (typeof differs)[number]) =>
+    part === 'query' && (asked === null || stored === null || TRACKING.test(name ?? ''));
+  if (!differs.every(isApart)) return [];
   return differs.map(({ name }) => name).filter((name) => name !== null);
 }
 

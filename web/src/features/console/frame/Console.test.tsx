@@ -34,11 +34,20 @@ describe('now', () => {
     open('#/now');
     await heading(/All is well/);
     await screen.findByText('live');
-    expect(screen.getByText(/93\s% of what the cache is there for/)).toBeTruthy();
+    expect(screen.getByText(/Hit ratio of the last minute: 93\s%/)).toBeTruthy();
 
     for (let second = 0; second < 5; second += 1) pass({ origin_failures: 60, origin_calls: 60 });
     await heading(/The origin fails/);
     expect(within(screen.getByRole('region', { name: 'What failed' })).getByText(/300 of 300 calls of the origin failed/)).toBeTruthy();
+  });
+
+  test('what is bad is said on every view, with the way to where it is told', async () => {
+    open('#/purge');
+    await screen.findByText('live');
+    expect(screen.queryByRole('link', { name: /The origin fails/ })).toBeNull();
+    for (let second = 0; second < 5; second += 1) pass({ origin_failures: 60, origin_calls: 60, reader_errors: 50 });
+    const link = await screen.findByRole('link', { name: /The origin fails/ });
+    expect(link.getAttribute('href')).toBe('#/now');
   });
 
   test('says that it is not of now where the stream breaks off, and goes on by itself', async () => {
@@ -137,6 +146,31 @@ describe('routes', () => {
     expect(names()).toEqual(['/me']);
   });
 
+  test('whose readers got errors say so, above and in their row', async () => {
+    admin.routes = admin.routes.map((route) => (route.route === '/search' ? { ...route, readerErrors: 1096 } : route));
+    const user = open('#/routes');
+    await screen.findByText(/Readers got errors by the origin’s doing/);
+    await user.click(screen.getByRole('link', { name: '/search', description: '/search' }));
+    await screen.findByText(/^1,096 readers got an error that was the origin’s doing/);
+    expect(screen.getByRole('row', { name: /^\/search 10\s% got an error 11/ })).toBeTruthy();
+  });
+
+  test('are counted from now on where one asks for that, to see whether a mend works', async () => {
+    const user = open('#/routes');
+    await heading('6 routes');
+    await user.click(screen.getByRole('button', { name: 'Count from now' }));
+    await screen.findByText(/^Counted since you asked, /);
+    expect(screen.getByRole('row', { name: /^\/search 0 – 0/ })).toBeTruthy();
+    await user.click(screen.getByRole('button', { name: 'All of it' }));
+    expect(screen.getByRole('row', { name: /^\/search 97\s% uri-miss 11/ })).toBeTruthy();
+  });
+
+  test('tell for how long what has expired is fresh, and which setting overrules that', async () => {
+    open('#/routes?open=%2Fsearch');
+    await screen.findByText(/^What is stored of it now is fresh for/);
+    expect(screen.getByText('ttl_override = "10m"')).toBeTruthy();
+  });
+
   test('are walked through by arrow keys, and what is closed gives the focus back', async () => {
     const user = open('#/routes');
     await heading('6 routes');
@@ -216,6 +250,18 @@ describe('explain', () => {
     expect(location.hash).toBe('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1%3Futm_source%3Dmail');
   });
 
+  test('does not take for a change what has happened meanwhile', async () => {
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await screen.findByText('A fresh copy is stored.');
+    // Somebody else has it purged.
+    admin.entries = admin.entries.filter(({ key }) => key !== 'https://shop.example/posts/1');
+    await user.click(screen.getByRole('button', { name: 'Add a field' }));
+    await user.type(screen.getByLabelText('Field 1, name'), 'accept');
+    await user.type(screen.getByLabelText('Field 1, value'), 'text/html');
+    await heading('What your change changes');
+    await screen.findByText('Nothing: the cache does the same.');
+  });
+
   test('names the cookies that make a request personal, and the line that ignores them', async () => {
     const user = open('#/explain');
     await user.type(
@@ -223,7 +269,8 @@ describe('explain', () => {
       "curl https://shop.example/me -H 'cookie: sid=1; theme=dark'{Enter}",
     );
     await screen.findByText(/The cookies sid, theme make this look like one person’s request/);
-    expect(screen.getByText('ignore_cookies = ["sid", "theme"]')).toBeTruthy();
+    expect(screen.getByText('ignore_cookies = ["theme"]')).toBeTruthy();
+    expect(screen.getByText(/may tell who somebody is/)).toBeTruthy();
     expect(screen.queryByText('ignore_cookies = ["analytics"]')).toBeNull();
   });
 
@@ -367,7 +414,7 @@ describe('entries', () => {
 
     await user.click(screen.getByRole('button', { name: 'Mark it stale' }));
     await screen.findByText(/Marked stale: 1 entry/);
-    expect(admin.posted.at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], mode: 'soft' });
+    expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], mode: 'soft' });
     await screen.findAllByText('purged: stale');
   });
 
@@ -440,7 +487,7 @@ describe('what went', () => {
     expect(row.getByRole('link', { name: 'tag post:1' })).toBeTruthy();
     expect(location.hash).toContain('by=tag+post%3A1');
 
-    await user.click(screen.getByRole('link', { name: 'By whatever' }));
+    await user.click(screen.getByRole('link', { name: 'Whatever it went by' }));
     await screen.findByText('36 keys: 35 evicted, 1 purged.');
     await user.selectOptions(screen.getByRole('combobox', { name: 'Why' }), 'purged');
     await screen.findByText('1 key: 1 purged.');
@@ -500,7 +547,7 @@ describe('a purge', () => {
     await user.click(await screen.findByRole('button', { name: 'Purge 120 entries' }));
     const receipt = within(await screen.findByRole('status', { name: /^Receipt/ }));
     expect(receipt.getByText(/waits to be told/)).toBeTruthy();
-    expect(receipt.getByText('Purged here; the tiers outside are on their way.')).toBeTruthy();
+    expect(receipt.getByText(/^Purged \(\d+ entries in memory\) here; the tiers outside are on their way\.$/)).toBeTruthy();
   });
 
   test('says beforehand what it touches, and its receipt fills tier by tier', async () => {
@@ -512,10 +559,10 @@ describe('a purge', () => {
 
     await user.click(screen.getByRole('button', { name: 'Purge 120 entries' }));
     const receipt = within(await screen.findByRole('status', { name: /^Receipt/ }));
-    expect(receipt.getByText('Purged here; the tiers outside are on their way.')).toBeTruthy();
-    expect(admin.posted.at(-1)).toEqual({ tags: ['front-page'], mode: 'soft' });
+    expect(receipt.getByText(/^Purged \(\d+ entries in memory\) here; the tiers outside are on their way\.$/)).toBeTruthy();
+    expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ tags: ['front-page'], mode: 'soft' });
     act(() => admin.settle());
-    await receipt.findByText('Purged, everywhere.');
+    await receipt.findByText(/^Purged \(\d+ entries in memory\), everywhere\.$/);
   });
 
   test('of everything, or for good, takes a second press', async () => {
@@ -528,7 +575,7 @@ describe('a purge', () => {
     await user.click(screen.getByRole('button', { name: 'Purge 240 entries' }));
     await user.click(screen.getByRole('button', { name: 'Yes: purge 240 entries' }));
     await screen.findByRole('status', { name: /^Receipt/ });
-    expect(admin.posted.at(-1)).toEqual({ all: true, mode: 'soft' });
+    expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ all: true, mode: 'soft' });
   });
 });
 
@@ -553,14 +600,14 @@ describe('the theatre', () => {
     const said = await crowd.findByText(/200 requests, 1 call of the origin\./);
     expect(said.getAttribute('role')).toBe('status');
     expect(said.textContent).toMatch(/199 waited for another’s answer and 1 asked the origin\. The last was answered after 2\.0\ss\./);
-    expect(admin.posted.at(-1)).toEqual({ path: '/posts/1', requests: 200 });
+    expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ path: '/posts/1', requests: 200 });
 
     await user.clear(crowd.getByLabelText('Requests'));
     await user.type(crowd.getByLabelText('Requests'), '1000');
     await user.type(crowd.getByLabelText('Host, if another'), 'shop.example');
     await user.click(crowd.getByRole('button', { name: 'Send 1,000 requests' }));
     await crowd.findByText(/1,000 requests, no call of the origin\. 1,000 had it from the cache\./);
-    expect(admin.posted.at(-1)).toEqual({ path: '/posts/1', requests: 1000, host: 'shop.example' });
+    expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ path: '/posts/1', requests: 1000, host: 'shop.example' });
   });
 
   test('stops a crowd, and sends another one then', async () => {
@@ -614,6 +661,19 @@ describe('the theatre', () => {
     expect(admin.posted).toEqual([{ tags: ['front-page'], mode: 'soft' }]);
     await user.click(purge.getByRole('link', { name: 'The whole receipt' }));
     await screen.findByRole('heading', { name: 'What was purged' });
+  });
+
+  test('purges nothing for good before it was asked twice', async () => {
+    const user = open('#/theatre');
+    const purge = await part('Purge a tag');
+    await user.type(purge.getByLabelText('Tag'), 'front-page');
+    await user.click(purge.getByRole('radio', { name: 'Hard: gone' }));
+    await user.click(purge.getByRole('button', { name: 'Purge front-page' }));
+    await purge.findByText('This cannot be taken back.');
+    expect(admin.posted).toEqual([]);
+    await user.click(purge.getByRole('button', { name: 'Yes: purge front-page' }));
+    await purge.findByText(/front-page is gone here/);
+    expect(admin.posted).toEqual([{ tags: ['front-page'], mode: 'hard' }]);
   });
 
   test('cuts the shared tier off, says so, and mends it', async () => {

@@ -4,6 +4,7 @@ import { wholeNumber } from '../../../ui/format';
 import { Words } from '../../../ui/Words';
 import { useApi } from '../api/ApiContext';
 import { fetchCopies } from '../api/copies';
+import { useLive } from '../live/useLive';
 import { hrefOf } from '../place';
 import { copiesWords, isWorthTelling } from '../words/copies';
 import './Copies.css';
@@ -14,11 +15,19 @@ interface Props {
 }
 
 const MOST = 3;
+/** A server goes over ten thousand entries for it. */
+const EVERY_MS = 10_000;
 
 export function Copies({ route }: Props) {
   const api = useApi();
   // An older server does not tell it, and then there is nothing to say.
-  const { data } = useQuery({ queryKey: ['copies', route], queryFn: ({ signal }) => fetchCopies(api, route, signal) });
+  const { data } = useQuery({
+    // What was told before a purge is no more: it is asked for anew, and never shown from an earlier visit.
+    queryKey: ['copies', route, useLive().purges[0]?.id ?? null],
+    queryFn: ({ signal }) => fetchCopies(api, route, signal),
+    refetchInterval: EVERY_MS,
+    gcTime: 0,
+  });
   const worth = (data?.copies ?? []).filter(isWorthTelling).slice(0, MOST);
   if (data === undefined || worth.length === 0) return null;
   return (

@@ -4,6 +4,7 @@ import type { BirdMood } from '../../../ui/Bird';
 import { useApi, useEntry } from '../api/ApiContext';
 import { useLive } from '../live/useLive';
 import type { Link } from '../live/live';
+import { findings } from '../now/health';
 import { hrefOf, VIEW_NAMES, VIEWS } from '../place';
 import type { View } from '../place';
 import './Masthead.css';
@@ -13,7 +14,10 @@ interface Props {
 }
 
 export function Masthead({ view }: Props) {
-  const { link } = useLive();
+  const { link, samples, stats, purges } = useLive();
+  // Now says it larger.
+  const worst = view === 'now' || link.kind !== 'live' ? undefined : findings({ samples, stats, purges, now: samples.at(-1)?.second ?? 0 })[0];
+  const bad = worst?.gravity === 'bad' ? worst : undefined;
   const { session } = useApi();
   const entry = useEntry();
   const hasToken = entry.kind === 'open' && session.hasToken;
@@ -22,7 +26,7 @@ export function Masthead({ view }: Props) {
       <h1 className="head-name">
         <a href={hrefOf('now')}>Larder</a> <span>console</span>
       </h1>
-      <Bird mood={MOODS[link.kind]} />
+      <Bird mood={bad === undefined ? MOODS[link.kind] : 'watching'} />
       <nav className="head-views" aria-label="Views">
         {VIEWS.map((known) => (
           <a key={known} href={hrefOf(known)} aria-current={known === view ? 'page' : undefined}>
@@ -32,6 +36,14 @@ export function Masthead({ view }: Props) {
       </nav>
       <p className={`head-link head-link-${link.kind}`} role="status">
         {linkWords(link)}
+        {bad === undefined ? null : (
+          <>
+            {', '}
+            <a href={hrefOf('now')} className="mark-failed">
+              {bad.title}
+            </a>
+          </>
+        )}
         {hasToken ? (
           <button type="button" className="head-forget" onClick={() => session.forget()}>
             Forget the token

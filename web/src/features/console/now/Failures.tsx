@@ -35,9 +35,10 @@ function timeOf({ from, to }: Spell): string {
   return start === end ? `${start}` : `${start} to ${end}`;
 }
 
-function wordsOf({ failures, calls, refused }: Spell): string {
+function wordsOf({ failures, calls, errors, refused }: Spell): string {
   const parts = [
     failures > 0 ? `${wholeNumber(failures)} of ${plural(Math.max(calls, failures), 'call', 'calls')} of the origin failed` : null,
+    errors > 0 ? `${plural(errors, 'reader', 'readers')} got an error` : null,
     refused > 0 ? `${plural(refused, 'request was', 'requests were')} refused` : null,
   ];
   return `${parts.filter((part) => part !== null).join(', ')}.`;

@@ -1,6 +1,7 @@
 // One glance: all is well, or what is not, the gravest first.
 import { MarkSign } from '../../../ui/MarkSign';
 import type { Mark } from '../../../ui/mark';
+import { hrefOf } from '../place';
 import type { Finding, Gravity } from './health';
 import './Health.css';
 
@@ -31,13 +32,15 @@ export function Health({ findings, summary, isOld }: Props) {
           <h2 className={`health-title mark-${MARKS[worst.gravity]}`}>
             <MarkSign mark={MARKS[worst.gravity]} /> {worst.title}
           </h2>
-          <p>{worst.says}</p>
+          <p>
+            {worst.says} <More link={worst.link} />
+          </p>
           {findings.length === 1 ? null : (
             <ul className="plain-list health-more">
-              {findings.slice(1).map(({ gravity, title, says }) => (
+              {findings.slice(1).map(({ gravity, title, says, link }) => (
                 <li key={title}>
                   <MarkSign mark={MARKS[gravity]} /> <span className="visually-hidden">{NAMES[gravity]}: </span>
-                  <b>{title}.</b> {says}
+                  <b>{title}.</b> {says} <More link={link} />
                 </li>
               ))}
             </ul>
@@ -46,4 +49,12 @@ export function Health({ findings, summary, isOld }: Props) {
       )}
     </section>
   );
+}
+
+interface MoreProps {
+  readonly link: Finding['link'];
+}
+
+function More({ link }: MoreProps) {
+  return link === undefined ? null : <a href={hrefOf(link.view)}>{link.name}</a>;
 }

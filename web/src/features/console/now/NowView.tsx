@@ -191,7 +191,7 @@ function summaryOf(sum: Sum): string {
   const ratio = hitRatioOf(sum);
   if (requests === 0) return 'Nobody asked in the last minute.';
   if (ratio === null) return `${plural(requests, 'request', 'requests')} in the last minute, and none for the cache.`;
-  return `In the last minute ${percent(ratio)} of what the cache is there for cost the origin nothing, and ${span(sum.saved_seconds)} of its time was saved.`;
+  return `Hit ratio of the last minute: ${percent(ratio)}. That saved ${span(sum.saved_seconds)} of the origin’s time.`;
 }
 
 function endWords(back: number, end: number): string {

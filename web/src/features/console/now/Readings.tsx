@@ -32,13 +32,21 @@ export function Readings({ sum, last, isOld }: Props) {
             ))}
           </span>
           <small>{requests === 0 ? 'Nobody asked.' : <Parts sum={sum} requests={requests} />}</small>
+          {sum.reader_errors === 0 ? null : (
+            <small>
+              <MarkSign mark="failed" /> {wholeNumber(sum.reader_errors)} of them got an error ({percent(sum.reader_errors / Math.max(1, requests))})
+            </small>
+          )}
         </dd>
       </div>
       <div>
         <dt>Hit ratio</dt>
         <dd>
           <b>{ratio === null ? '–' : percent(ratio)}</b>
-          <small>Hits, stale and collapsed, of all that were not passed or refused.</small>
+          <small>
+            Hits, stale and collapsed, of all that were not passed or refused.{' '}
+            {sum.reader_errors === 0 ? '' : `It says nothing of the ${plural(sum.reader_errors, 'reader', 'readers')} who got an error.`}
+          </small>
         </dd>
       </div>
       <div>

@@ -6,6 +6,7 @@ export interface Spell {
   readonly to: number;
   readonly failures: number;
   readonly calls: number;
+  readonly errors: number;
   readonly refused: number;
 }
 
@@ -16,11 +17,11 @@ const MOST_SPELLS = 6;
 /** The newest first. */
 export function spellsOf(samples: readonly Sample[]): readonly Spell[] {
   const spells: Spell[] = [];
-  for (const { second, origin_failures, origin_calls, refused } of samples) {
+  for (const { second, origin_failures, origin_calls, reader_errors, refused } of samples) {
     const open = spells.at(-1);
     const isGoingOn = open !== undefined && second - open.to <= QUIET_SECONDS;
     if (origin_failures === 0 && refused === 0) continue;
-    const one = { from: second, to: second, failures: origin_failures, calls: origin_calls, refused };
+    const one = { from: second, to: second, failures: origin_failures, calls: origin_calls, errors: reader_errors, refused };
     if (!isGoingOn) spells.push(one);
     else {
       spells[spells.length - 1] = {
@@ -28,6 +29,7 @@ export function spellsOf(samples: readonly Sample[]): readonly Spell[] {
         to: second,
         failures: open.failures + one.failures,
         calls: open.calls + one.calls,
+        errors: open.errors + one.errors,
         refused: open.refused + one.refused,
       };
     }

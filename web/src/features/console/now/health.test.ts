@@ -55,6 +55,17 @@ const cut: Stats = {
 };
 
 describe('health', () => {
+  test('tells how many readers got an error, and until when it went on', () => {
+    const failing = { origin_failures: 40, reader_errors: 30 };
+    const [now] = findings(known({ samples: minutes(12, failing) }));
+    expect(now?.says).toMatch(/1,800 readers got an error\.$/);
+    expect(now?.link?.view).toBe('routes');
+    const before = minutes(12).map((sample) => (sample.second <= NOW - 30 ? { ...sample, ...failing } : sample));
+    const [since] = findings(known({ samples: before }));
+    expect(since?.title).toMatch(/^The origin failed until \d/);
+    expect(since?.gravity).toBe('watch');
+  });
+
   test('is nothing to speak of where all is well, or nobody asks', () => {
     expect(titles({})).toEqual([]);
     expect(titles({ samples: [] })).toEqual([]);

@@ -3,7 +3,8 @@ import type { Story } from '../api/purges';
 import { hitRatioOf, requestsOf } from '../api/samples';
 import type { Sample } from '../api/samples';
 import type { Stats, Upstream } from '../api/stats';
-import { bytes, percent, plural, span, wholeNumber } from '../../../ui/format';
+import type { View } from '../place';
+import { bytes, clockTime, percent, plural, span, wholeNumber } from '../../../ui/format';
 import { tierWords } from '../words/tiers';
 import { sumOf, within } from './window';
 
@@ -14,6 +15,8 @@ export interface Finding {
   readonly gravity: Gravity;
   readonly title: string;
   readonly says: string;
+  /** Where more is told. */
+  readonly link?: { readonly name: string; readonly view: View };
 }
 
 export interface Known {
@@ -29,6 +32,8 @@ const MINUTE = 60;
 const BEFORE = 600;
 /** Of fewer requests no share is made much of. */
 const ENOUGH = 50;
+/** After so many without a failure it is over. */
+const QUIET_SECONDS = 10;
 /** A purge should be everywhere after so long. */
 const PURGE_SECONDS = 15;
 
@@ -59,18 +64,22 @@ function down({ stats }: Known): Finding | null {
   return {
     gravity: 'bad',
     title: `${gone.join(', ')} ${gone.length === 1 ? 'is' : 'are'} down`,
-    says: `${worst.addresses.map(({ address }) => address).join(', ')} does not answer as it should. What is stored still serves; all else fails.`,
+    says: `${worst.addresses.map(({ address }) => address).join(', ')} does not answer as it should: its own log says why, or Larder’s. What is stored still serves; all else fails.`,
   };
 }
 
 function origin({ samples, now }: Known): Finding | null {
-  const { origin_calls, origin_failures } = sumOf(within(samples, now, MINUTE));
+  const { origin_calls, origin_failures, reader_errors } = sumOf(within(samples, now, MINUTE));
   if (origin_failures === 0) return null;
+  const since = samples.findLast((sample) => sample.second <= now && sample.origin_failures > 0)?.second ?? now;
+  const isOver = now - since > QUIET_SECONDS;
+  const readers = reader_errors === 0 ? 'No reader got an error by it.' : `${plural(reader_errors, 'reader', 'readers')} got an error.`;
   const share = origin_failures / Math.max(origin_calls, origin_failures);
   return {
-    gravity: share >= 0.05 ? 'bad' : 'watch',
-    title: share >= 0.5 ? 'The origin fails' : 'The origin fails now and then',
-    says: `${wholeNumber(origin_failures)} of ${plural(Math.max(origin_calls, origin_failures), 'call', 'calls')} in the last minute failed: no answer, or one of 5xx. Routes says whose.`,
+    gravity: share >= 0.05 && !isOver ? 'bad' : 'watch',
+    title: isOver ? `The origin failed until ${clockTime(new Date(since * 1000))}` : share >= 0.5 ? 'The origin fails' : 'The origin fails now and then',
+    says: `${wholeNumber(origin_failures)} of ${plural(Math.max(origin_calls, origin_failures), 'call', 'calls')} in the last minute failed: no answer, or one of 5xx. ${readers}`,
+    link: { name: 'Routes says whose', view: 'routes' },
   };
 }
 
@@ -108,7 +117,8 @@ function refusals({ samples, now }: Known): Finding | null {
   return {
     gravity: share >= 0.05 ? 'bad' : 'watch',
     title: 'Requests are refused',
-    says: `${plural(sum.refused, 'request', 'requests')} in the last minute, ${percent(share)} of all. Routes says which.`,
+    says: `${plural(sum.refused, 'request', 'requests')} in the last minute, ${percent(share)} of all.`,
+    link: { name: 'Routes says which', view: 'routes' },
   };
 }
 
@@ -133,7 +143,8 @@ function ratio({ samples, now }: Known): Finding | null {
   return {
     gravity: 'watch',
     title: 'The hit ratio fell',
-    says: `${percent(is)} in the last minute, ${percent(was)} in the ten before. Routes says where the misses are.`,
+    says: `${percent(is)} in the last minute, ${percent(was)} in the ten before.`,
+    link: { name: 'Routes says where the misses are', view: 'routes' },
   };
 }
 

@@ -50,10 +50,10 @@ describe('a chart', () => {
 });
 
 test('failures that follow each other closely are one spell, the newest first', () => {
-  const failing = (second: number) => secondOf(second, { origin_failures: 2, origin_calls: 3, refused: 1 });
+  const failing = (second: number) => secondOf(second, { origin_failures: 2, origin_calls: 3, reader_errors: 1, refused: 1 });
   expect(spellsOf([failing(10), secondOf(11), failing(15), secondOf(16), failing(60)])).toEqual([
-    { from: 60, to: 60, failures: 2, calls: 3, refused: 1 },
-    { from: 10, to: 15, failures: 4, calls: 6, refused: 2 },
+    { from: 60, to: 60, failures: 2, calls: 3, errors: 1, refused: 1 },
+    { from: 10, to: 15, failures: 4, calls: 6, errors: 2, refused: 2 },
   ]);
   expect(spellsOf([secondOf(1)])).toEqual([]);
 });

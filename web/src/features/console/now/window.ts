@@ -11,6 +11,7 @@ export type Stretch = (typeof STRETCHES)[number]['value'];
 
 export interface Sum extends ByVerdict {
   readonly seconds: number;
+  readonly reader_errors: number;
   readonly origin_calls: number;
   readonly origin_seconds: number;
   readonly origin_failures: number;
@@ -21,6 +22,7 @@ export interface Sum extends ByVerdict {
 
 const SUMMED = [
   ...VERDICTS,
+  'reader_errors',
   'origin_calls',
   'origin_seconds',
   'origin_failures',
@@ -49,6 +51,7 @@ export function sumOf(samples: readonly Sample[]): Sum {
     miss: of('miss'),
     pass: of('pass'),
     refused: of('refused'),
+    reader_errors: of('reader_errors'),
     origin_calls: of('origin_calls'),
     origin_seconds: of('origin_seconds'),
     origin_failures: of('origin_failures'),

@@ -15,9 +15,16 @@ import { Instances } from '../frame/Instances';
 import { StoryRow } from '../frame/StoryRow';
 import { useLive } from '../live/useLive';
 import { Receipt } from './Receipt';
-import { KIND_NAMES, KIND_WORDS, KINDS, targetOf } from './target';
+import { isPathAlone, KIND_NAMES, KIND_WORDS, KINDS, targetOf } from './target';
 import type { Kind } from './target';
 import './PurgeView.css';
+
+interface Wish {
+  readonly target: Target;
+  readonly mode: Mode;
+  /** So many entries it would touch, as was told beforehand. */
+  readonly foreseen: number | null;
+}
 
 interface Props {
   readonly query: URLSearchParams;
@@ -40,10 +47,9 @@ export function PurgeView({ query }: Props) {
   const [mode, setMode] = useState<Mode>('soft');
   const wanted = targetOf(kind, text);
   const target = wanted.kind === 'target' ? wanted.target : null;
-  const would = useWould(target, mode);
-  const made = useMutation({
-    mutationFn: ({ target: what, mode: how }: { readonly target: Target; readonly mode: Mode }) => purge(api, what, how),
-  });
+  const made = useMutation({ mutationFn: ({ target: what, mode: how }: Wish) => purge(api, what, how) });
+  // What a purge has touched is not there any more.
+  const would = useWould(target, mode, made.isSuccess ? made.submittedAt : 0);
   const words = kind === 'all' ? null : KIND_WORDS[kind];
 
   return (
@@ -71,7 +77,7 @@ export function PurgeView({ query }: Props) {
         <Segments label="How" options={MODE_OPTIONS} value={mode} onChoose={setMode} />
         <p className="soft">
           {mode === 'soft'
-            ? 'It becomes stale: the next reader has it fetched anew, and it still serves where the origin fails.'
+            ? 'It becomes stale: it may be served once more while it is fetched anew, and still serves where the origin fails.'
             : 'Nothing is left of it: if the origin fails then, so does the reader.'}
         </p>
         <p className="purge-would figures" role="status">
@@ -83,14 +89,14 @@ export function PurgeView({ query }: Props) {
           isGrave={kind === 'all' || mode === 'hard'}
           resting={target === null || made.isPending}
           onPurge={() => {
-            if (target !== null) made.mutate({ target, mode });
+            if (target !== null) made.mutate({ target, mode, foreseen: would.kind === 'told' ? would.would.entries : null });
           }}
         />
       </form>
 
       <div className="purge-told">
         {made.error === null ? null : <Notice {...problemOf(made.error, 'what came of it')} />}
-        {made.data === undefined ? null : <Receipt key={made.submittedAt} purged={made.data} mode={made.variables.mode} />}
+        {made.data === undefined ? null : <Receipt key={made.submittedAt} purged={made.data} mode={made.variables.mode} foreseen={made.variables.foreseen} />}
         <section className="part" aria-labelledby="purges-title">
           <header className="part-head">
             <h2 id="purges-title">What was purged</h2>
@@ -154,7 +160,7 @@ type WouldView =
   | { readonly kind: 'untold'; readonly why: string };
 
 /** What it would touch, once one pauses. */
-function useWould(target: Target | null, mode: Mode): WouldView {
+function useWould(target: Target | null, mode: Mode, purgedAt: number): WouldView {
   const api = useApi();
   const wanted = target === null ? null : JSON.stringify([target, mode]);
   const [paused, setPaused] = useState<string | null>(null);
@@ -163,7 +169,7 @@ function useWould(target: Target | null, mode: Mode): WouldView {
     return () => clearTimeout(timer);
   }, [wanted]);
   const { data, error } = useQuery({
-    queryKey: ['would', wanted],
+    queryKey: ['would', wanted, purgedAt],
     enabled: target !== null && paused === wanted,
     queryFn: ({ signal }) => {
       if (target === null) throw new Error('nothing is asked for');
@@ -198,7 +204,7 @@ function wouldWords(target: Target | null, view: WouldView): string {
       return view.why;
     case 'told': {
       const { entries, bytes: held } = view.would;
-      if (entries === 0) return 'It touches nothing that is in memory here. Other tiers are told all the same.';
+      if (entries === 0) return `It touches nothing that is in memory here.${isPathAlone(target) ? ' That is a path alone: a URL has its host before it (shop.example/posts/1).' : ''} Other tiers, if there are any, are told all the same.`;
       const all = target !== null && 'all' in target ? 'All of it: ' : 'It touches ';
       return `${all}${plural(entries, 'entry', 'entries')}, ${bytes(held)}.`;
     }

@@ -12,13 +12,15 @@ import { tierWords } from '../words/tiers';
 interface Props {
   readonly purged: Purged;
   readonly mode: Mode;
+  /** So many entries here it would touch, as was told beforehand. */
+  readonly foreseen: number | null;
 }
 
 /** Events tell of each step; where they do not come, it is asked for, for as long as a CDN may take. */
 const EVERY_MS = 2000;
 const MOST_LOOKS = 60;
 
-export function Receipt({ purged, mode }: Props) {
+export function Receipt({ purged, mode, foreseen }: Props) {
   const api = useApi();
   const live = useLive();
   const { id } = purged;
@@ -47,11 +49,11 @@ export function Receipt({ purged, mode }: Props) {
           {mode} <span className="mono">{id}</span>
         </p>
       </header>
-      <p className="receipt-says">{says(purged, tiers)}</p>
+      <p className="receipt-says">{says(purged, tiers, foreseen)}</p>
       {tiers === null ? null : <TierList tiers={tiers} />}
       {tiers !== null && tiers.shared === null && tiers.cdn.length === 0 ? <p className="soft">There are no other tiers here.</p> : null}
       {mode === 'soft' ? (
-        <p className="soft">Nothing of it went: it is stale now, and still serves where the origin fails.</p>
+        <p className="soft">Nothing of it went: it is stale now, may be served once more while it is fetched anew, and still serves where the origin fails.</p>
       ) : (
         <p className="soft">
           <a href={hrefOf('entries', { show: 'gone', by: what.length === 1 ? (what[0] ?? null) : null })}>See what went by it</a>
@@ -80,8 +82,9 @@ function isOver({ memory, shared, cdn }: Story['tiers']): boolean {
   return [memory, ...(shared === null ? [] : [shared]), ...cdn].every(({ state }) => tierWords(state).isOver);
 }
 
-function says({ purged }: Purged, tiers: Story['tiers'] | null): string {
-  const count = purged === null ? 'Purged' : `${plural(purged, 'entry', 'entries')} purged`;
+function says({ purged }: Purged, tiers: Story['tiers'] | null, foreseen: number | null): string {
+  const held = foreseen === null || foreseen === 0 ? '' : ` (${plural(foreseen, 'entry', 'entries')} in memory)`;
+  const count = purged === null ? `Purged${held}` : `${plural(purged, 'entry', 'entries')} purged`;
   if (tiers === null) return `${count}.`;
   const states = [tiers.memory, ...(tiers.shared === null ? [] : [tiers.shared]), ...tiers.cdn].map(({ state }) => state);
   if (states.includes('failed')) return `${count}, but not everywhere.`;

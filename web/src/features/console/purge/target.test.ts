@@ -1,6 +1,6 @@
 // What is typed is purged as the command line would purge it.
 import { describe, expect, test } from 'vitest';
-import { targetOf } from './target';
+import { isPathAlone, targetOf } from './target';
 import type { Kind } from './target';
 
 describe('a purge', () => {
@@ -21,6 +21,19 @@ describe('a purge', () => {
     ['all', 'whatever', { all: true }],
   ])('of a %s %s', (kind, typed, target) => {
     expect(targetOf(kind, typed)).toEqual({ kind: 'target', target });
+  });
+
+  test.each<[Kind, string, boolean]>([
+    ['url', '/posts/1', true],
+    ['prefix', '/posts/', true],
+    ['glob', '/posts/*', true],
+    ['url', 'shop.example/posts/1', false],
+    ['url', 'https://shop.example/posts/1', false],
+    ['tag', '/posts/1', false],
+    ['all', '', false],
+  ])('of a %s %s lacks a host: %s', (kind, typed, expected) => {
+    const wanted = targetOf(kind, typed);
+    expect(isPathAlone(wanted.kind === 'target' ? wanted.target : null)).toBe(expected);
   });
 
   test.each<[Kind, string, string]>([

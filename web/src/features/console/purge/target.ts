@@ -65,3 +65,10 @@ function spelt(text: string, target: (name: string) => Target): Wanted {
   const isHost = /^[^/]*[.:][^/]*(?:\/|$)/.test(text) || /^localhost(?:\/|$)/.test(text);
   return { kind: 'target', target: target(isHost && !/^[^/]*:[^/\d]/.test(text) ? `//${text}` : text) };
 }
+
+/** It begins with one slash, as keys of applications may, and as no URL does. */
+export function isPathAlone(target: Target | null): boolean {
+  if (target === null) return false;
+  const names = 'keys' in target ? target.keys : 'prefix' in target ? [target.prefix] : 'glob' in target ? [target.glob] : [];
+  return names.some((name) => /^\/(?!\/)/.test(name));
+}

@@ -14,6 +14,7 @@ import { useDetail } from '../frame/useDetail';
 import { hrefOf } from '../place';
 import { reasonWords } from '../words/reasons';
 import { VERDICT_WORDS } from '../words/verdicts';
+import { lifetimesSay } from './lifetimes';
 import { missReasons } from './waste';
 import './RouteDetail.css';
 
@@ -56,6 +57,7 @@ export function RouteDetail({ route, closeHref }: Props) {
               <p>
                 {says} <span className="soft figures">{wholeNumber(count)}, {reason}</span>
               </p>
+              {reason === 'expired' ? <Lifetimes route={route.route} /> : null}
               {remedy === null ? null : (
                 <p className="remedy">
                   <Words text={remedy} />
@@ -78,8 +80,15 @@ export function RouteDetail({ route, closeHref }: Props) {
           </li>
         ))}
       </ul>
+      {route.reader_errors === 0 ? null : (
+        <p className="figures">
+          <MarkSign mark="failed" /> {plural(route.reader_errors, 'reader', 'readers')} got an error that was the origin’s doing (
+          {percent(route.reader_errors / Math.max(1, requests))}): no answer in time, or one of 5xx. They are among the misses, the collapsed and
+          the passed.
+        </p>
+      )}
 
-      <h3>How long it takes</h3>
+      <h3>How long it takes, about</h3>
       <table className="table figures">
         <thead>
           <tr>
@@ -103,7 +112,7 @@ export function RouteDetail({ route, closeHref }: Props) {
       <p className="soft route-costs">
         The origin was asked {plural(route.origin_calls, 'time', 'times')} and worked for {span(route.origin_seconds)}
         {route.origin_failures === 0 ? '' : ` (${wholeNumber(route.origin_failures)} of these calls failed)`};{' '}
-        {span(route.saved_seconds)} were saved. {bytes(route.bytes)} in {plural(route.entries, 'entry', 'entries')} are held
+        {span(route.saved_seconds)} were saved (what is stored counts until its last byte, calls until their answer began). {bytes(route.bytes)} in {plural(route.entries, 'entry', 'entries')} are held
         {route.max_bytes === null ? '' : ` of ${bytes(route.max_bytes)}`}.
         {route.waiting > 0 ? ` ${plural(route.waiting, 'request waits', 'requests wait')} for a turn.` : ''}
         {route.limited > 0 ? ` ${plural(route.limited, 'request was', 'requests were')} over a bound.` : ''}
@@ -166,13 +175,24 @@ interface KeysProps {
   readonly route: string;
 }
 
-function Keys({ route }: KeysProps) {
+/** What of it cost most to fetch. */
+function useDearest(route: string) {
   const api = useApi();
-  const keys = useQuery({
+  return useQuery({
     queryKey: ['entries', 'of-route', route],
-    queryFn: ({ signal }) =>
-      fetchEntries(api, { part: '', tag: '', route, order: 'cost' }, null, MOST_KEYS, signal),
+    queryFn: ({ signal }) => fetchEntries(api, { part: '', tag: '', route, order: 'cost' }, null, MOST_KEYS, signal),
   });
+}
+
+/** For how long answers are fresh, by those that are stored: whoever chose it is to be found. */
+function Lifetimes({ route }: KeysProps) {
+  const { data } = useDearest(route);
+  const says = lifetimesSay(data?.entries ?? []);
+  return says === null ? null : <p className="figures">{says}</p>;
+}
+
+function Keys({ route }: KeysProps) {
+  const keys = useDearest(route);
   return (
     <>
       <h3>
@@ -184,7 +204,7 @@ function Keys({ route }: KeysProps) {
             <p className="soft">Nothing of it is stored.</p>
           ) : (
             <ul className="plain-list rows">
-              {entries.map((entry) => (
+              {entries.toSorted((one, other) => (other.cost_seconds ?? 0) - (one.cost_seconds ?? 0)).map((entry) => (
                 <li key={`${entry.cache} ${entry.key}`} className="route-key figures">
                   <a href={hrefOf('entries', { route, order: 'cost', key: entry.key })} className="mono breaks">
                     {entry.key}

@@ -2,16 +2,17 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { Field } from '../../../ui/Field';
-import { moment, plural, wholeNumber } from '../../../ui/format';
+import { clockTime, moment, plural, wholeNumber } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchRoutes } from '../api/routes';
-import type { Routes } from '../api/routes';
+import type { Route, Routes } from '../api/routes';
 import { Loaded } from '../frame/Loaded';
 import { go, hrefOf } from '../place';
 import { pressed, readOrder, sorted, writeOrder } from './order';
 import type { Order } from './order';
 import { RouteDetail } from './RouteDetail';
 import { RouteTable } from './RouteTable';
+import { sinceThen } from './sinceThen';
 import { Waste } from './Waste';
 import './RoutesView.css';
 
@@ -43,7 +44,10 @@ interface ToldProps {
   readonly onAgain: () => void;
 }
 
-function Told({ routes: { since, routes, total }, query, onAgain }: ToldProps) {
+function Told({ routes: { since, routes: all, total }, query, onAgain }: ToldProps) {
+  /** What was counted when somebody began to look. */
+  const [then, setThen] = useState<{ readonly at: Date; readonly routes: readonly Route[] } | null>(null);
+  const routes = useMemo(() => (then === null ? all : sinceThen(all, then.routes)), [all, then]);
   const [part, setPart] = useState('');
   const order = readOrder(query.get('order'));
   const open = query.get('open');
@@ -75,7 +79,10 @@ function Told({ routes: { since, routes, total }, query, onAgain }: ToldProps) {
           <header className="part-head">
             <h2 id="routes-title">{plural(total, 'route', 'routes')}</h2>
             <p>
-              {since === null ? '' : `Counted since ${moment(since)}. `}
+              {then !== null ? `Counted since you asked, ${clockTime(then.at)}. ` : since === null ? '' : `Counted since ${moment(since)}. `}
+              <button type="button" className="link-button" onClick={() => setThen(then === null ? { at: new Date(), routes: all } : null)}>
+                {then === null ? 'Count from now' : 'All of it'}
+              </button>{' '}
               {total > routes.length ? `The ${wholeNumber(routes.length)} that cost the origin most. ` : ''}
               {total > FEW ? (
                 <button type="button" className="link-button" onClick={onAgain}>

@@ -1,7 +1,11 @@
 // Which route takes most of the origin's time: one sentence and one bar.
-import { percent, span } from '../../../ui/format';
+import { percent, span, wholeNumber } from '../../../ui/format';
+import { Fragment } from 'react';
+import { MarkSign } from '../../../ui/MarkSign';
 import type { Route } from '../api/routes';
-import { missReasons, sharesOf } from './waste';
+import { failing, missReasons, sharesOf } from './waste';
+
+const MOST_FAILING = 3;
 
 interface Props {
   readonly routes: readonly Route[];
@@ -14,6 +18,7 @@ export function Waste({ routes, hrefTo }: Props) {
   const worst = routes.find(({ route }) => route === first?.name);
   if (first === undefined || worst === undefined) return <p className="waste soft">The origin was not asked yet.</p>;
   const reason = missReasons(worst)[0];
+  const failed = failing(routes);
   return (
     <section className="waste" aria-label="The origin’s time">
       <h2>
@@ -25,6 +30,21 @@ export function Waste({ routes, hrefTo }: Props) {
       <p className="soft">
         {span(worst.origin_seconds)} in all. {reason === undefined ? '' : `Of its misses, ${reason.says}`}
       </p>
+      {failed.length === 0 ? null : (
+        <p className="figures">
+          <MarkSign mark="failed" /> Readers got errors by the origin’s doing:{' '}
+          {failed.slice(0, MOST_FAILING).map(({ route, reader_errors }, at) => (
+            <Fragment key={route}>
+              {at === 0 ? '' : ', '}
+              <a href={hrefTo(route)} className="mono breaks">
+                {route}
+              </a>{' '}
+              {wholeNumber(reader_errors)}
+            </Fragment>
+          ))}
+          {failed.length > MOST_FAILING ? ` and ${wholeNumber(failed.length - MOST_FAILING)} other routes` : ''}.
+        </p>
+      )}
       <div className="waste-bar" aria-hidden="true">
         {shares.map(({ name, share }, at) => (
           <i key={name} className={`waste-part waste-part-${at}`} style={{ flexGrow: share }} />

@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Route } from '../api/routes';
 import { pressed, readOrder, sorted, USUAL, writeOrder } from './order';
-import { mainReason, missReasons, sharesOf } from './waste';
+import { sinceThen } from './sinceThen';
+import { failing, mainReason, missReasons, sharesOf } from './waste';
 
 const route = (given: Partial<Route>): Route => ({
   route: '/a',
@@ -10,6 +11,7 @@ const route = (given: Partial<Route>): Route => ({
   upstream: null,
   is_cached: true,
   requests: { hit: 0, stale: 0, miss: 0, collapsed: 0, pass: 0, refused: 0 },
+  reader_errors: 0,
   hit_ratio: null,
   reasons: [],
   hit_seconds: null,
@@ -48,6 +50,35 @@ describe('the order', () => {
     const names = (isDescending: boolean) => sorted(routes, { column: 'hit_ratio', isDescending }).map(({ route: name }) => name);
     expect(names(true)).toEqual(['/high', '/low', '/none']);
     expect(names(false)).toEqual(['/low', '/high', '/none']);
+  });
+});
+
+describe('counts from a moment on', () => {
+  const requests = { hit: 10, stale: 0, miss: 90, collapsed: 0, pass: 0, refused: 0 };
+  const then = route({ requests, hit_ratio: 0.1, reasons: [['set-cookie', 90]], origin_seconds: 9, reader_errors: 3 });
+
+  test('are what came since, with a ratio of their own', () => {
+    const now = { ...then, requests: { ...requests, hit: 19, miss: 91 }, reasons: [['set-cookie', 91]] as const, origin_seconds: 9.5 };
+    const [since] = sinceThen([now], [then]);
+    expect(since).toMatchObject({ requests: { hit: 9, miss: 1 }, hit_ratio: 0.9, reasons: [['set-cookie', 1]], origin_seconds: 0.5, reader_errors: 0 });
+  });
+
+  test('are all there is of a route that is new, or was counted anew', () => {
+    const anew = { ...then, requests: { ...requests, miss: 2 } };
+    expect(sinceThen([anew, route({ route: '/new' })], [then])).toEqual([anew, route({ route: '/new' })]);
+  });
+});
+
+describe('what failed', () => {
+  test('comes before why it was no hit, and the route with the most errors first', () => {
+    const requests = { hit: 50, stale: 0, miss: 50, collapsed: 0, pass: 0, refused: 0 };
+    const reasons = [['expired', 50]] as const;
+    const few = route({ route: '/few', requests, reasons, reader_errors: 10 });
+    const many = route({ route: '/many', requests, reasons, reader_errors: 40 });
+    const none = route({ route: '/none', requests, reasons });
+    expect(mainReason(many)).toMatch(/^40\s% got an error$/);
+    expect(mainReason(none)).toMatch(/expired$/);
+    expect(failing([few, none, many]).map(({ route: name }) => name)).toEqual(['/many', '/few']);
   });
 });
 

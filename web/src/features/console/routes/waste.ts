@@ -1,5 +1,6 @@
 // Who takes the origin's time, and why.
 import type { Route } from '../api/routes';
+import { requestsOf } from '../api/samples';
 import { percent, plural } from '../../../ui/format';
 import { reasonWords } from '../words/reasons';
 
@@ -32,6 +33,8 @@ export interface MissReason {
 /** Reasons of what was not a hit and cost the origin something, the commonest first. */
 const FREE = ['hit', 'shared', 'collapsed', 'stale-while-revalidate', 'stale-if-error', 'soft-timeout', 'max-stale'];
 
+const FEW = 20;
+
 export function missReasons({ reasons }: Route): readonly MissReason[] {
   const costly = reasons.filter(([reason, count]) => count > 0 && !FREE.includes(reason));
   const all = costly.reduce((sum, [, count]) => sum + count, 0);
@@ -39,13 +42,30 @@ export function missReasons({ reasons }: Route): readonly MissReason[] {
     .toSorted(([, one], [, other]) => other - one)
     .map(([reason, count]) => {
       const { because, remedy } = reasonWords(reason);
-      return { reason, share: count / all, count, says: `${percent(count / all)} because ${because}.`, remedy };
+      // What has come a few times is no habit.
+      const mend = reason === 'uri-miss' && count < FEW ? null : remedy;
+      return { reason, share: count / all, count, says: `${percent(count / all)} because ${because}.`, remedy: mend };
     });
+}
+
+/** From so many on it is what one must know first. */
+const WORTH = 0.01;
+
+/** Of all its readers, those who got an error that was the origin’s doing. */
+export function errorShare({ requests, reader_errors }: Route): number {
+  return reader_errors / Math.max(1, requestsOf(requests));
+}
+
+/** Those of which readers got errors, the most first. */
+export function failing(routes: readonly Route[]): readonly Route[] {
+  return routes.filter((route) => errorShare(route) >= WORTH).toSorted((a, b) => b.reader_errors - a.reader_errors);
 }
 
 /** The one sentence about a route: why it is not better. */
 export function mainReason(route: Route): string {
   if (!route.is_cached) return 'not cached: a rule says so';
+  const failing = errorShare(route);
+  if (failing >= WORTH) return `${percent(failing)} got an error`;
   const first = missReasons(route)[0];
   return first === undefined ? '' : `${percent(first.share)} ${first.reason}`;
 }

@@ -21,6 +21,7 @@ export interface FakeRoute {
   readonly reasons: Readonly<Record<string, number>>;
   readonly originSeconds: number;
   readonly isCached?: boolean;
+  readonly readerErrors?: number;
 }
 
 export interface FakeGone {
@@ -48,6 +49,7 @@ export function secondOf(second: number, more: Readonly<Record<string, number | 
     pass: 31,
     refused: 0,
     shared_hits: 4 + (second % 3),
+    reader_errors: 0,
     refreshes: 3,
     origin_calls: 56 + (second % 7),
     origin_seconds: 4.1 + (second % 7) * 0.2,
@@ -409,6 +411,7 @@ export class FakeAdmin {
       origin_seconds: route.originSeconds,
       evicted: 0,
       shared_hits: 0,
+      reader_errors: route.readerErrors ?? 0,
       saved_seconds: (route.requests['hit'] ?? 0) * 0.07,
       entries: this.entries.filter((entry) => entry.route === route.route).length,
       bytes: heldBy(route),
@@ -636,7 +639,8 @@ function rulesIn(policy: string) {
 function personalOf(fields: readonly string[][]) {
   const lines = fields.filter(([name]) => name?.toLowerCase() === 'cookie').map(([, value]) => value ?? '');
   const cookies = lines.flatMap((line) => line.split(';').map((cookie) => cookie.replace(/=.*/, '').trim()));
-  const remedy = `ignore_cookies = [${cookies.map((name) => `"${name}"`).join(', ')}]`;
+  const mayGo = cookies.filter((name) => !/sid|sess/.test(name));
+  const remedy = mayGo.length === 0 ? null : `ignore_cookies = [${mayGo.map((name) => `"${name}"`).join(', ')}]`;
   return { cookies, says: `The cookies ${cookies.join(', ')} make this look like one person’s request.`, remedy };
 }
 

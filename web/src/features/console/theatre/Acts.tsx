@@ -29,8 +29,8 @@ export function Acts() {
       {acts.origin === null ? null : <OriginAct origin={acts.origin} />}
       {offersNone || isNotTold(error) ? (
         <p className="soft acts-none">
-          This server sends no crowds. A gateway does where its file says <code>stage = true</code> under <code>[admin]</code>: that is
-          nothing for a gateway that others need.
+          This server sends no crowds. A gateway does where its file says <code>stage = true</code> under <code>[admin]</code>: only where
+          nobody depends on it, because a crowd is real traffic.
         </p>
       ) : error === null ? null : (
         <p className="soft acts-none" role="status">

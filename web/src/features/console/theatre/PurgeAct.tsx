@@ -1,6 +1,7 @@
 // Purges a tag on the spot, softly unless one says otherwise; its receipt in a line.
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
+import { ActionButton } from '../../../ui/ActionButton';
 import { Field } from '../../../ui/Field';
 import { plural } from '../../../ui/format';
 import { Segments } from '../../../ui/Segments';
@@ -31,10 +32,14 @@ export function PurgeAct() {
   const api = useApi();
   const [tag, setTag] = useState('');
   const [mode, setMode] = useState<Mode>('soft');
+  /** The purge that takes a second press, and has had one. */
+  const [asked, setAsked] = useState<string | null>(null);
   const [isTried, setTried] = useState(false);
   const tags = useQuery({ queryKey: ['tags', SOME_TAGS], queryFn: ({ signal }) => fetchTags(api, SOME_TAGS, signal) });
   const made = useMutation({ mutationFn: ({ tag: name, mode: how }: Wanted) => purge(api, { tags: [name] }, how) });
   const name = tag.trim();
+  const isGrave = mode === 'hard';
+  const isAsked = isGrave && asked === name && name !== '';
 
   return (
     <Act title="Purge a tag" about="what carries it is fetched anew by its next readers" state={stateOf(made)}>
@@ -43,7 +48,9 @@ export function PurgeAct() {
         onSubmit={(event) => {
           event.preventDefault();
           setTried(name === '');
-          if (name !== '' && !made.isPending) made.mutate({ tag: name, mode });
+          if (name === '' || made.isPending) return;
+          setAsked(isGrave && !isAsked ? name : null);
+          if (!isGrave || isAsked) made.mutate({ tag: name, mode });
         }}
       >
         <Field
@@ -57,9 +64,15 @@ export function PurgeAct() {
         />
         <Segments label="How" labelHidden options={MODES} value={mode} onChoose={setMode} />
         <div className="act-buttons">
-          <button type="submit" className="action action-main" aria-disabled={made.isPending}>
-            {name === '' ? 'Purge it' : `Purge ${name}`}
+          <button type="submit" className="action action-main" aria-disabled={made.isPending || name === ''}>
+            {name === '' ? 'Purge it' : isAsked ? `Yes: purge ${name}` : `Purge ${name}`}
           </button>
+          {isAsked ? (
+            <>
+              <ActionButton onPress={() => setAsked(null)}>No</ActionButton>
+              <span role="status">This cannot be taken back.</span>
+            </>
+          ) : null}
         </div>
       </form>
     </Act>

@@ -25,7 +25,7 @@ export function copiesWords({ parameter, is_tracking, entries, pages, spare_byte
   return {
     says: `${what}: they differ only in \`${parameter}\`. One of each would free ${bytes(spare_bytes)}.`,
     remedy: is_tracking
-      ? `No answer depends on it: ${deny('tracking')} in the route leaves it and its kin out of the key.`
+      ? `By its name it is for advertisements, on which answers seldom depend; compare two of them. Then ${deny('tracking')} in the route leaves it and its kin out of the key.`
       : `If the answer does not depend on it, leave it out of the key: ${deny(parameter)} in the route.`,
   };
 }

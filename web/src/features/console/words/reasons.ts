@@ -10,11 +10,11 @@ export interface ReasonWords {
 const WORDS: Readonly<Record<string, ReasonWords>> = {
   'uri-miss': {
     because: 'nothing was stored for them',
-    remedy: 'They came for the first time, or what was stored for them had gone: see below what went. If each URL comes once only because links differ in `utm_source` and its kin, leave those out of the key: `query_deny = ["tracking"]` in the route knows the usual ones, and takes names of your own.',
+    remedy: 'They came for the first time, or what was stored for them had gone (Entries, What went lately). If each URL comes once only because links differ in `utm_source` and its kin, leave those out of the key: `query_deny = ["tracking"]` in the route knows the usual ones, and takes names of your own.',
   },
   expired: {
     because: 'what was stored had expired',
-    remedy: 'Raise `ttl`, or let old copies be served while a new one is fetched (`stale_while_revalidate`).',
+    remedy: 'For how long, the answer says (`max-age`): have the origin say more, or overrule it in the route: `ttl_override = "10m"`. `ttl` is for answers that say nothing. Or let old copies be served while a new one is fetched: `stale_while_revalidate`.',
   },
   'vary-miss': {
     because: 'it was stored for other request fields (Vary)',
@@ -22,7 +22,7 @@ const WORDS: Readonly<Record<string, ReasonWords>> = {
   },
   'set-cookie': {
     because: 'the answer sets a cookie (Set-Cookie)',
-    remedy: 'If the cookie is analytics, have the answer stored without it: `set_cookie = "store-without"` in the route. If it is a login, this is as it should be.',
+    remedy: 'See in the answer which cookie (`Set-Cookie`). If it is analytics (`_ga`, say), have the answer stored without it: `set_cookie = "store-without"` in the route. If it is a login, this is as it should be.',
   },
   cookie: {
     because: 'the request carried a cookie',
@@ -70,7 +70,7 @@ const WORDS: Readonly<Record<string, ReasonWords>> = {
   purged: { because: 'it was purged', remedy: 'Purge softly: stale copies serve while the new one is fetched. Or purge less: a tag instead of everything.' },
   evicted: { because: 'it was evicted to make room', remedy: 'Give the cache more memory, or see in Entries what fills it.' },
   unsure: { because: 'the shared tier has not been heard of for too long', remedy: 'See whether Redis answers.' },
-  'origin-error': { because: 'the origin failed', remedy: 'See the origin’s own log. A longer `stale_if_error` serves old copies meanwhile.' },
+  'origin-error': { because: 'the origin failed', remedy: 'See the origin’s own log. Of what is stored, a longer `stale_if_error` serves old copies meanwhile.' },
   'partial-miss': { because: 'only another part of it was stored', remedy: null },
   precondition: { because: 'the reader wanted another version', remedy: null },
   'vary-star': { because: 'the answer depends on more than its request (Vary: *)', remedy: 'Have the origin name the fields that it depends on.' },

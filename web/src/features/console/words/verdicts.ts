@@ -13,9 +13,9 @@ export const VERDICT_WORDS: Readonly<Record<Verdict, Words>> = {
   hit: { name: 'Hit', says: 'Larder had it.', mark: 'hit' },
   stale: { name: 'Stale', says: 'Larder had an old copy, and that was good enough.', mark: 'stale' },
   collapsed: { name: 'Collapsed', says: 'It waited for the same answer as another request.', mark: 'shared' },
-  miss: { name: 'Miss', says: 'The origin was asked.', mark: 'miss' },
+  miss: { name: 'Miss', says: 'The origin was asked: for an answer, or in vain.', mark: 'miss' },
   pass: { name: 'Pass', says: 'The cache stood aside, and the origin was asked.', mark: 'bypass' },
-  refused: { name: 'Refused', says: 'It got no answer: an error, or a bound.', mark: 'failed' },
+  refused: { name: 'Refused', says: 'It was not let through, or found no room: the origin was not asked.', mark: 'failed' },
 };
 
 /** `null` for a word that this console does not know. */
