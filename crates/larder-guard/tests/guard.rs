@@ -1,7 +1,5 @@
 //! The guard itself: each of its cases comes to its end, and the page for users has the figures of the record.
 
-#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
-
 use std::{env, fs, path::PathBuf, process::Command};
 
 /// The cases, and what the page says of them.

@@ -91,9 +91,7 @@ pub fn names_own_versions_alone(policy: &Policy, headers: &HeaderMap) -> bool {
         return false;
     }
     match TagList::of(headers, IF_MATCH.as_str()) {
-        Some(TagList::Listed(listed)) => {
-            listed.iter().next().is_some() && listed.iter().all(|tag| is_own(&tag))
-        }
+        Some(TagList::Listed(listed)) => !listed.is_empty() && listed.iter().all(is_own),
         _ => false,
     }
 }
@@ -101,7 +99,7 @@ pub fn names_own_versions_alone(policy: &Policy, headers: &HeaderMap) -> bool {
 /// A list of tags without those of the cache, and without this date where no other is left.
 fn without_own(headers: &mut HeaderMap, name: HeaderName, date: HeaderName) {
     let Some(TagList::Listed(listed)) = TagList::of(&*headers, name.as_str()) else { return };
-    if !listed.iter().any(|tag| is_own(&tag)) {
+    if !listed.iter().any(is_own) {
         return;
     }
     let mut left = Vec::new();
