@@ -189,7 +189,8 @@ impl Server {
         if stored.is_empty() {
             return;
         }
-        let bytes = &mut stored[dice.index(stored.len())];
+        let which = dice.index(stored.len());
+        let bytes = &mut stored[which];
         let at = dice.index(bytes.len());
         bytes[at] ^= 1 << dice.below(8);
     }
@@ -352,7 +353,7 @@ impl Wire {
     pub(crate) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
         let word = |word: Arg<&[u8]>| match word {
             Arg::Simple(bytes) => bytes.to_vec(),
-            Arg::Cursor => b"0".to_vec(),
+            _ => b"0".to_vec(),
         };
         let words: Vec<_> = command.args_iter().map(word).collect();
         let (call, name) = what(&words);
