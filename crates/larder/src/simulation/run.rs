@@ -384,11 +384,12 @@ impl Run {
         #[cfg(feature = "redis")]
         if self.faults.contains(&Fault::FailOver) {
             self.history.all_hold();
+            // One key after the other: whom the tier has failed lets one reader try it first, and the others fetch.
             for key in 0..KEYS {
                 (0..INSTANCES).for_each(|instance| self.read_one(instance, key));
-            }
-            while self.history.open() > 0 {
-                self.pass(100).await;
+                while self.history.open() > 0 {
+                    self.pass(100).await;
+                }
             }
         }
     }

@@ -384,3 +384,50 @@ fn what(words: &[Vec<u8>]) -> (Call, String) {
         _ => (Call::Discard, name),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::array;
+
+    use tokio::{
+        runtime,
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+    use crate::{
+        simulation::process::UnderWay,
+        tier::lower::{LeaseAnswer, LogPart, LowerTier},
+    };
+
+    #[test]
+    fn who_waits_for_a_lease_goes_on_when_it_ends_though_another_has_it_at_once() {
+        let mut builder = runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().unwrap();
+        let _under_way = UnderWay::begin(1);
+        runtime.block_on(async {
+            let began = Instant::now();
+            let server = Server::new(began);
+            let [first, waits, next]: [Redis; INSTANCES] = array::from_fn(|instance| {
+                server.tier(&Line::new(instance, 1, began), Duration::from_secs(4))
+            });
+            let ask = async |tier: &Redis| {
+                let length = Duration::from_secs(10);
+                tier.lease("key", "", LogPart::Nothing, length).await.unwrap()
+            };
+            let LeaseAnswer::Granted { lease, .. } = ask(&first).await else { panic!("it is free") };
+            let LeaseAnswer::Held { ended, .. } = ask(&waits).await else { panic!("it is held") };
+            let ended = tokio::spawn(ended);
+            // It has looked once, and looks again in a quarter of a second.
+            sleep(Duration::from_millis(50)).await;
+            drop(lease);
+            let _lease = loop {
+                if let LeaseAnswer::Granted { lease, .. } = ask(&next).await {
+                    break lease;
+                }
+            };
+            assert!(!ended.is_finished(), "the other one was faster");
+            timeout(Duration::from_secs(1), ended).await.expect("it goes on").unwrap();
+        });
+    }
+}

@@ -136,21 +136,24 @@ impl Shared {
         script.invoke_async(&mut link).await.map_err(failed)
     }
 
-    /// Whether nobody has the lease. A server that does not answer is taken for a yes: who waits goes on.
-    async fn is_free(&self, name: &str) -> bool {
-        let mut command = cmd("EXISTS");
+    /// The token of who has the lease. A server that does not answer is taken for nobody: who waits goes on.
+    async fn holder(&self, name: &str) -> Option<String> {
+        let mut command = cmd("GET");
         command.arg(name);
         let asked = timeout(LOOK, async { self.lines.heads().await?.ask(&command).await });
-        !matches!(asked.await, Ok(Ok(true)))
+        asked.await.ok()?.ok()?
     }
 }
 
-/// Ready when somebody's lease has ended.
+/// Ready when somebody's lease has ended. Another one may have it by then, to whom what the first has written is of no
+/// use: to who waits here it may be.
 async fn ended(tier: Arc<Shared>, name: String) {
     let mut waiting = tier.messages.wait_for(&name, &tier);
+    let mut first = None;
     loop {
         let seen = *waiting.news.borrow();
-        if tier.is_free(&name).await {
+        let Some(holder) = tier.holder(&name).await else { return };
+        if *first.get_or_insert_with(|| holder.clone()) != holder {
             return;
         }
         timeout(LOOK, waiting.news.wait_for(|news| *news != seen)).await.ok();
