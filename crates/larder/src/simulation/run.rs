@@ -202,7 +202,7 @@ struct Run {
     newer: Newer,
     /// What is to be purged again, by whom, and when.
     again: Vec<(Instant, usize, usize)>,
-    /// Which log there was before the first fault.
+    /// Which log there was when all had heard of one.
     #[cfg(feature = "redis")]
     first_log: Option<Vec<u8>>,
 }
@@ -559,7 +559,10 @@ impl Run {
     async fn fault_of_server(&mut self, server: &Arc<Server>, fault: Fault, instance: usize) {
         match fault {
             Fault::Restart => {
-                self.first_log = self.first_log.take().or(self.below.log());
+                // One of which nobody has heard nobody can sign for.
+                if self.first_log.is_none() && self.began.elapsed() > HEARD {
+                    self.first_log = self.below.log();
+                }
                 server.restart();
             }
             Fault::Empty => server.empty(),
