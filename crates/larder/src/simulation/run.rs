@@ -225,12 +225,14 @@ impl Run {
         let fails = [0, 0, 20][dice.index(3)];
         let origin = Origin::new(seed, began, slowest, fails);
         let unsure = if dice.percent(15) { Unsure::ServeStale } else { Unsure::Fetch };
-        let settings = Settings { unsure, ..SETTINGS };
+        let (mut versions, newer) = (Dice::of(seed, &[5]), Newer::default());
+        let upgraded = [0, 0, 0, 50][versions.index(4)];
+        // Longer than two fetches take: the first may be for those of the other version alone.
+        let lease_wait = if upgraded > 0 { Duration::from_secs(15) } else { SETTINGS.lease_wait };
+        let settings = Settings { unsure, lease_wait, ..SETTINGS };
         let (ttl, stale) = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
         let (ttl, stale) = (Duration::from_secs(ttl), Duration::from_secs(stale));
         let history = Arc::new(History::new(began, ttl));
-        let (mut versions, newer) = (Dice::of(seed, &[5]), Newer::default());
-        let upgraded = [0, 0, 0, 50][versions.index(4)];
         let instances = std::array::from_fn(|instance| {
             let line = Line::new(instance, seed, began);
             let version = some_version(&mut versions, upgraded);
