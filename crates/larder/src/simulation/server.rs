@@ -415,7 +415,9 @@ mod tests {
                 let length = Duration::from_secs(10);
                 tier.lease("key", "", LogPart::Nothing, length).await.unwrap()
             };
-            let LeaseAnswer::Granted { lease, .. } = ask(&first).await else { panic!("it is free") };
+            let LeaseAnswer::Granted { lease, .. } = ask(&first).await else {
+                panic!("it is free")
+            };
             let LeaseAnswer::Held { ended, .. } = ask(&waits).await else { panic!("it is held") };
             let ended = tokio::spawn(ended);
             // It has looked once, and looks again in a quarter of a second.
