@@ -80,7 +80,7 @@ impl Server {
     fn start(&self, keys: impl FnOnce(&mut State) -> Keyspace) {
         {
             let mut state = self.lock();
-            state.keys = keys(&mut *state);
+            state.keys = keys(&mut state);
             state.life += 1;
             state.scripts.clear();
         }
