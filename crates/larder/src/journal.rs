@@ -80,9 +80,13 @@ struct State {
     is_damaged: bool,
     is_closing: bool,
     has_ended: bool,
+    /// There is no file, and no thread.
+    #[cfg(all(test, not(shuttle)))]
+    is_in_memory: bool,
 }
 
 /// What was found in a file.
+#[derive(Default)]
 pub struct Found {
     /// The entries that were not done, in their order.
     pub entries: Vec<(u64, Vec<u8>)>,
@@ -128,6 +132,12 @@ impl Journal {
         let mut state = self.0.lock();
         state.live_bytes += record::bytes_of(&payload);
         state.live.insert(number, payload.into());
+        #[cfg(all(test, not(shuttle)))]
+        if state.is_in_memory {
+            drop(state);
+            self.0.written.send_replace(Written { to: number, ..Written::default() });
+            return;
+        }
         self.0.changed.notify_all();
     }
 
@@ -166,6 +176,32 @@ impl Journal {
         let is_over = |written: &Written| written.to >= last || written.failure.is_some();
         // Its sender lives as long as this.
         self.written().wait_for(is_over).await.ok();
+    }
+}
+
+#[cfg(all(test, not(shuttle), feature = "redis"))]
+impl Journal {
+    /// One of a simulation, which needs no disk: what is added is there at once, and is found by who goes on with it.
+    pub(crate) fn in_memory(found: &Found) -> Journal {
+        let shared = |(number, payload): &(u64, Vec<u8>)| (*number, Arc::from(payload.as_slice()));
+        let live: BTreeMap<u64, Arc<[u8]>> = found.entries.iter().map(shared).collect();
+        let live_bytes = live.values().map(|payload| record::bytes_of(payload)).sum();
+        let (is_in_memory, has_ended) = (true, true);
+        let state = State { live, live_bytes, is_in_memory, has_ended, ..State::default() };
+        let written = watch::Sender::new(Written { to: found.last, ..Written::default() });
+        Journal(Arc::new(Shared { state: state.into(), changed: Condvar::new(), written }))
+    }
+
+    /// The same one, for who looks into it.
+    pub(crate) fn twin(&self) -> Journal {
+        Journal(Arc::clone(&self.0))
+    }
+
+    /// What the next process finds in it.
+    pub(crate) fn left(&self) -> Found {
+        let live = &self.0.lock().live;
+        let entries = live.iter().map(|(number, payload)| (*number, payload.to_vec())).collect();
+        Found { entries, last: self.0.written.borrow().to, is_damaged: false }
     }
 }
 

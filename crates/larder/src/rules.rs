@@ -2,10 +2,25 @@
 //!
 //! The switches exist in tests only. The `simulation` turns one off and has to find a run in
 //! which somebody is served what he must not be: so it is known that it would notice, and that the rule is needed.
+//! For some it has found none yet, most of those that the tier of Redis keeps: `NOT_BY_SEEDS` there names them, and what
+//! tries them instead.
 
-/// A rule that the code asks for where it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+macro_rules! rules {
+    ($($(#[doc = $text:literal])+ $(#[cfg($($cfg:tt)+)])? $name:ident,)+) => {
+        /// A rule that the code asks for where it is kept.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Rule {
+            $($(#[doc = $text])+ $(#[cfg($($cfg)+)])? $name,)+
+        }
+
+        #[cfg(all(test, not(shuttle)))]
+        impl Rule {
+            pub(crate) const ALL: &[Rule] = &[$($(#[cfg($($cfg)+)])? Rule::$name,)+];
+        }
+    };
+}
+
+rules! {
     /// Each look into memory compares trust with the time.
     TrustIsComparedAtHits,
     /// Trust lasts from the sending of the call that renews it, not from its answer.
@@ -42,7 +57,12 @@ pub(crate) enum Rule {
     LapsesWithTimeOnly,
     /// Among all processes one fetches.
     OneHasTheLease,
-    // What follows no simulation can turn off, whose tier lies in the same process: tests beside the code do.
+    /// What is known of purges together is a gap in what memory was told one by one.
+    FoldedIsAGap,
+    /// A record of another log, or from beyond what was read, is not believed.
+    OnlyThisLogIsRead,
+    /// Nor is one from before purges that nobody knows any more.
+    TheFloorIsKept,
     /// What no replica is known to have stays in the outbox's file.
     TheUnreplicatedStaysOnDisk,
     /// A replica says whether it has a purge.
@@ -57,6 +77,30 @@ pub(crate) enum Rule {
     /// What a server says of the time is as old as the question: the way of the answer makes records older, never younger.
     #[cfg(feature = "redis")]
     TheWayMakesOlder,
+    /// A server that has lost purges is told them by who has seen them.
+    #[cfg(feature = "redis")]
+    LostIsToldAgain,
+    /// It is told them also after its log has opened again.
+    #[cfg(feature = "redis")]
+    ForksAreToldOfAgain,
+    /// Who may have forgotten some of them says so.
+    #[cfg(feature = "redis")]
+    WhoForgotDoesNotSign,
+    /// A log that has ended is not gone by if a server comes back with it.
+    #[cfg(feature = "redis")]
+    EndedLogsDoNotComeBack,
+    /// A server that is another one is found out. The scripts keep this and what follows.
+    #[cfg(all(test, feature = "redis"))]
+    ForksAreFoundOut,
+    /// After that it gives no number twice.
+    #[cfg(all(test, feature = "redis"))]
+    NoNumberIsGivenTwice,
+    /// Its log opens when all have signed who may know of a purge that it has lost.
+    #[cfg(all(test, feature = "redis"))]
+    AllWhoMayKnowSign,
+    /// A purge in the log names the one before it: what is missing between them is a gap.
+    #[cfg(all(test, feature = "redis"))]
+    EachNamesTheOneBefore,
 }
 
 impl Rule {
@@ -87,28 +131,6 @@ mod switch {
     pub(crate) struct Off(());
 
     impl Rule {
-        /// Those that a simulation can turn off.
-        pub(crate) const ALL: [Rule; 18] = [
-            Rule::TrustIsComparedAtHits,
-            Rule::TrustLastsFromSending,
-            Rule::NothingIsKeptBeforeTheFirstRenewal,
-            Rule::IsolationIsBounded,
-            Rule::IsolationCountsFromTheBeginning,
-            Rule::WithoutTrustNoEarlierFetchIsShared,
-            Rule::DoneIsSaidWhenItIsDone,
-            Rule::GapPurgesMemory,
-            Rule::AnotherLogPurgesMemory,
-            Rule::EndedLogsAreIgnored,
-            Rule::OutboxJudges,
-            Rule::FailedPurgesAreSentAgain,
-            Rule::OnlyTheUnsentIsFoldedInto,
-            Rule::WrittenWithTheFenceOfItsFetch,
-            Rule::FoundIsJudgedWithinReach,
-            Rule::HoldsWaitsForAll,
-            Rule::LapsesWithTimeOnly,
-            Rule::OneHasTheLease,
-        ];
-
         pub(crate) fn turn_off(self) -> Off {
             OFF.set(Some(self));
             Off(())

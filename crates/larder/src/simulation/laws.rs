@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     INSTANCES,
-    origin::{KEYS, name},
+    origin::{KEYS, Served, name},
 };
 use crate::{AnswerSource, purge::Mode};
 
@@ -40,7 +40,27 @@ pub(super) struct Question {
 
 pub(super) struct History {
     began: Instant,
+    /// What was fetched is fresh for so long.
+    ttl: Duration,
     state: Mutex<State>,
+}
+
+/// A fetch is under way. Dropped when it has ended.
+pub(super) struct Fetching(Arc<History>, u64);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.lock().fetches.remove(&self.1);
+    }
+}
+
+/// Who fetches what, and since when.
+struct Fetch {
+    instance: usize,
+    key: usize,
+    began: Instant,
+    /// Nobody else may make the same meanwhile.
+    is_checked: bool,
 }
 
 #[derive(Default)]
@@ -49,9 +69,15 @@ struct State {
     floors: Floors,
     /// By purges that have returned on this instance, since it started.
     own: [Floors; INSTANCES],
+    /// By all purges that were ever made.
+    made: Floors,
     /// How often each has been started anew.
     starts: [u64; INSTANCES],
     next: u64,
+    fetches: BTreeMap<u64, Fetch>,
+    /// Until then two may fetch a key, or an instance what another one fetches.
+    unquiet_keys: [Option<Instant>; KEYS],
+    unquiet: [Option<Instant>; INSTANCES],
     /// Who has not been answered yet: where, and since when.
     open: BTreeMap<u64, (usize, Instant)>,
     events: Vec<String>,
@@ -77,8 +103,8 @@ fn raise(floors: &mut Floors, by: &Floors) {
 }
 
 impl History {
-    pub(super) fn new(began: Instant) -> Self {
-        History { began, state: Mutex::default() }
+    pub(super) fn new(began: Instant, ttl: Duration) -> Self {
+        History { began, ttl, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -100,12 +126,19 @@ impl History {
         raise(&mut self.lock().floors, floors);
     }
 
+    /// All that was purged is to be purged for all by now.
+    pub(super) fn all_hold(&self) {
+        let state = &mut *self.lock();
+        raise(&mut state.floors, &state.made);
+    }
+
     /// A purge has returned on this instance.
     pub(super) fn holds_here(&self, instance: usize, start: u64, floors: &Floors) {
         let mut state = self.lock();
         // It may have been told to leave meanwhile.
         if state.starts[instance] == start {
             raise(&mut state.own[instance], floors);
+            raise(&mut state.made, floors);
         }
     }
 
@@ -115,6 +148,49 @@ impl History {
         state.starts[instance] += 1;
         state.own[instance] = Floors::default();
         state.open.retain(|_, (of, _)| *of != instance);
+    }
+
+    /// For so long an instance may not know that it is another one's turn to fetch.
+    pub(super) fn disturb(&self, instance: usize, lasts: Duration) {
+        let state = &mut *self.lock();
+        state.unquiet[instance] = state.unquiet[instance].max(Some(Instant::now() + lasts));
+        // Whoever waits for it goes on in the end, and is not alone.
+        for (_, fetch) in state.fetches.extract_if(.., |_, fetch| fetch.instance == instance) {
+            state.unquiet_keys[fetch.key] = Some(Instant::now() + lasts);
+        }
+    }
+
+    /// The same, for who fetches what a purge names that not all have heard of.
+    pub(super) fn disturb_key(&self, key: usize, lasts: Duration) {
+        let until = &mut self.lock().unquiet_keys[key];
+        *until = (*until).max(Some(Instant::now() + lasts));
+    }
+
+    /// An instance that has been started so often begins to fetch.
+    pub(super) fn fetches(self: &Arc<Self>, instance: usize, start: u64, key: usize) -> Fetching {
+        let (mut state, now) = (self.lock(), Instant::now());
+        let id = state.next;
+        state.next += 1;
+        let is_quiet = |until: Option<Instant>| until.is_none_or(|until| until < now);
+        let is_checked = state.starts[instance] == start
+            && is_quiet(state.unquiet[instance])
+            && is_quiet(state.unquiet_keys[key]);
+        let is_alone = |it: &&Fetch| {
+            let is_other = it.key == key && it.instance != instance;
+            let since = state.unquiet_keys[key];
+            is_checked && is_other && it.is_checked && since.is_none_or(|since| since < it.began)
+        };
+        let broken = state.fetches.values().find(is_alone).map(|other| {
+            let since = (other.began - self.began).as_millis();
+            let (name, other) = (name(key), other.instance);
+            format!("2: {instance} fetches {name}, as {other} does since {since}")
+        });
+        state.fetches.insert(id, Fetch { instance, key, began: now, is_checked });
+        drop(state);
+        if let Some(broken) = broken {
+            self.broken(broken);
+        }
+        Fetching(Arc::clone(self), id)
     }
 
     /// How often an instance has been started anew.
@@ -132,9 +208,14 @@ impl History {
         Question { id, instance, key, asked, floor }
     }
 
-    pub(super) fn served(&self, question: Question, version: u64, source: &AnswerSource) {
+    /// `served`: of which value of its key it is, if it is one.
+    pub(super) fn served(&self, question: Question, served: Option<Served>, source: &AnswerSource) {
         let Question { id, instance, key, asked, floor } = question;
         self.lock().open.remove(&id);
+        let Some(Served { version, answered }) = served else {
+            return self.broken(format!("6: {instance} served what is not {}", name(key)));
+        };
+        let age = asked.saturating_duration_since(answered);
         let asked = (asked - self.began).as_millis();
         let how = match source {
             AnswerSource::Hit => "hit",
@@ -148,6 +229,9 @@ impl History {
         let is_stale = matches!(source, AnswerSource::Stale(_));
         if version < floor.hard || version < floor.soft && !is_stale {
             self.broken(format!("1: served {what}, though {floor:?}"));
+        }
+        if age > self.ttl && matches!(source, AnswerSource::Hit | AnswerSource::Lower) {
+            self.broken(format!("5: served {what} as fresh, though it was {age:?} old"));
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{INSTANCES, dice::Dice};
 use crate::{
+    Clock,
     purge::{Mode, Scope},
     tier::lower::{
         Answering, BodyId, Call, Commit, Heads, Holds, InProcess, Lease, LeaseAnswer, LogPart,
@@ -149,6 +150,12 @@ impl Line {
         self.lock().weather = weather;
     }
 
+    /// The clock of the machine at its end. No two agree.
+    pub(super) fn clock(&self) -> Clock {
+        let (began, ahead) = (self.began, Duration::from_secs(1000 * self.instance as u64));
+        Clock::other(move || began.elapsed() + ahead)
+    }
+
     fn is_cut(&self) -> bool {
         self.lock().cuts > 0
     }
@@ -204,13 +211,13 @@ impl Line {
         pass(self.began, self.instance, time).await;
     }
 
-    /// Takes a call there, and its answer back.
-    fn carry<T: Send + 'static>(
+    /// Takes a call there, and its answer back, if neither is lost.
+    pub(super) fn carry<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
         self: &Arc<Self>,
         call: Call,
         name: &str,
-        effect: impl Future<Output = Result<T, LowerError>> + Send + 'static,
-    ) -> Answering<'static, T> {
+        effect: F,
+    ) -> impl Future<Output = Option<T>> + Send + use<T, F> {
         let way = self.way(call, name);
         let (tell, told) = oneshot::channel();
         let line = Arc::clone(self);
@@ -232,9 +239,7 @@ impl Line {
                 mem::forget(answer);
             }
         });
-        Box::pin(
-            async move { told.await.unwrap_or_else(|_| Err(LowerError::Failed(Box::new(Lost)))) },
-        )
+        async move { told.await.ok() }
     }
 
     /// What is told of a lease on its way back, and its end on its way there.
@@ -286,6 +291,18 @@ impl Link {
         Link { model: model.clone(), line: Arc::clone(line), version, newer: newer.clone() }
     }
 
+    fn carry<T: Send + 'static>(
+        &self,
+        call: Call,
+        name: &str,
+        effect: impl Future<Output = Result<T, LowerError>> + Send + 'static,
+    ) -> Answering<'static, T> {
+        let answer = self.line.carry(call, name, effect);
+        Box::pin(
+            async move { answer.await.unwrap_or_else(|| Err(LowerError::Failed(Box::new(Lost)))) },
+        )
+    }
+
     /// As this instance reads the log.
     fn reads(&self) -> impl Fn(&mut Tail) + Send + Sync + use<> {
         let (version, newer) = (self.version, self.newer.clone());
@@ -296,7 +313,7 @@ impl Link {
 impl LowerTier for Link {
     fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads> {
         let (model, name, read) = (self.model.clone(), key.to_owned(), self.reads());
-        self.line.carry(Call::Heads, key, async move {
+        self.carry(Call::Heads, key, async move {
             let mut heads = model.heads(&name, log).await?;
             heads.tail.iter_mut().for_each(&read);
             Ok(heads)
@@ -305,23 +322,23 @@ impl LowerTier for Link {
 
     fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
         let model = self.model.clone();
-        self.line.carry(Call::Piece, "", async move { model.piece(body, index).await })
+        self.carry(Call::Piece, "", async move { model.piece(body, index).await })
     }
 
     fn write(&self, piece: Piece) -> Answering<'_, ()> {
         let model = self.model.clone();
-        self.line.carry(Call::Write, "", async move { model.write(piece).await })
+        self.carry(Call::Write, "", async move { model.write(piece).await })
     }
 
     fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
         let (model, name) = (self.model.clone(), key.to_owned());
         let effect = async move { model.commit(&name, record, most).await };
-        self.line.carry(Call::Commit, key, effect)
+        self.carry(Call::Commit, key, effect)
     }
 
     fn discard(&self, body: BodyId, pieces: u32) -> Answering<'_, ()> {
         let model = self.model.clone();
-        self.line.carry(Call::Discard, "", async move { model.discard(body, pieces).await })
+        self.carry(Call::Discard, "", async move { model.discard(body, pieces).await })
     }
 
     fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position> {
@@ -329,12 +346,12 @@ impl LowerTier for Link {
         if self.version == Version::Next {
             self.newer.note(&purges);
         }
-        self.line.carry(Call::Append, "", async move { model.append(&purges).await })
+        self.carry(Call::Append, "", async move { model.append(&purges).await })
     }
 
     fn tail(&self, since: Option<Position>) -> Answering<'_, Tail> {
         let (model, read) = (self.model.clone(), self.reads());
-        self.line.carry(Call::Tail, "", async move {
+        self.carry(Call::Tail, "", async move {
             let mut tail = model.tail(since).await?;
             read(&mut tail);
             Ok(tail)
@@ -361,14 +378,14 @@ impl LowerTier for Link {
             }
             Ok(line.leased(name, answer))
         };
-        self.line.carry(Call::Lease, key, effect)
+        self.carry(Call::Lease, key, effect)
     }
 }
 
 impl Readers for Link {
     fn follow(&self, since: Position, most: Duration) -> Answering<'_, Tail> {
         let (model, read) = (self.model.clone(), self.reads());
-        self.line.carry(Call::Follow, "", async move {
+        self.carry(Call::Follow, "", async move {
             let mut tail = model.follow(since, most).await?;
             read(&mut tail);
             Ok(tail)
@@ -377,16 +394,16 @@ impl Readers for Link {
 
     fn renew<'a>(&'a self, reader: &'a Reader, read: Option<Position>) -> Answering<'a, Position> {
         let (model, reader) = (self.model.clone(), reader.clone());
-        self.line.carry(Call::Renew, "", async move { model.renew(&reader, read).await })
+        self.carry(Call::Renew, "", async move { model.renew(&reader, read).await })
     }
 
     fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()> {
         let (model, reader) = (self.model.clone(), reader.clone());
-        self.line.carry(Call::Leave, "", async move { model.leave(&reader).await })
+        self.carry(Call::Leave, "", async move { model.leave(&reader).await })
     }
 
     fn holds(&self, position: Position, most: Duration) -> Answering<'_, Holds> {
         let model = self.model.clone();
-        self.line.carry(Call::Holds, "", async move { model.holds(position, most).await })
+        self.carry(Call::Holds, "", async move { model.holds(position, most).await })
     }
 }

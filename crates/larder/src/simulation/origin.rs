@@ -45,10 +45,18 @@ pub(super) fn names(scope: &Scope, key: usize) -> bool {
     }
 }
 
-/// The version that was served.
-pub(super) fn version_of(value: &str) -> u64 {
-    let version = value.split(' ').next().expect("it begins with its version");
-    version.parse().expect("it is a number")
+/// What was served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    pub(super) version: u64,
+    /// When the origin had answered with it.
+    pub(super) answered: Instant,
+}
+
+/// The value of the nth answer, from 0 on.
+fn value(key: usize, version: u64, nth: usize) -> String {
+    let filling = if key == 0 { LONG } else { 0 };
+    format!("{version} {nth} {} {:x<filling$}", name(key), "")
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +74,8 @@ struct State {
     versions: [u64; KEYS],
     /// How often each instance has asked for each.
     fetches: [[u64; KEYS]; INSTANCES],
+    /// When it answered for each.
+    answers: [Vec<Instant>; KEYS],
     /// Keys that are to change while they are being fetched.
     raced: Vec<usize>,
     /// One answer takes so many milliseconds at most.
@@ -82,6 +92,15 @@ impl Origin {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics under it")
+    }
+
+    /// What this is a value of, if it is one of this key's, to the last letter.
+    pub(super) fn read(&self, key: usize, served: &str) -> Option<Served> {
+        let mut parts = served.splitn(3, ' ');
+        let version = parts.next()?.parse().ok()?;
+        let nth = parts.next()?.parse().ok()?;
+        let answered = *self.lock().answers[key].get(nth)?;
+        (served == value(key, version, nth)).then_some(Served { version, answered })
     }
 
     pub(super) fn version(&self, key: usize) -> u64 {
@@ -129,8 +148,11 @@ impl Origin {
         if dice.percent(self.lock().fails) {
             return Err(Down);
         }
-        let padding = if key == 0 { LONG } else { 0 };
-        let value = format!("{version} {:padding$}", "");
-        Ok(Fetched::new(value).tags(OF_KEYS[key].1.iter().copied()))
+        let nth = {
+            let answers = &mut self.lock().answers[key];
+            answers.push(Instant::now());
+            answers.len() - 1
+        };
+        Ok(Fetched::new(value(key, version, nth)).tags(OF_KEYS[key].1.iter().copied()))
     }
 }

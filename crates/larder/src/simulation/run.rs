@@ -6,8 +6,11 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 use bytes::Bytes;
 use tokio::{runtime, time::Instant};
 
+#[cfg(feature = "redis")]
+use super::server::Server;
 use super::{
     INSTANCES,
+    below::Below,
     dice::Dice,
     laws::{Floor, Floors, History, Outcome},
     link::{Line, Link, Newer, Next, Version, Weather, pass},
@@ -15,18 +18,21 @@ use super::{
     process::{Process, UnderWay},
 };
 use crate::{
-    Cache, Clock,
+    Cache,
     codec::{Codec, CodecError, Text},
+    journal::{Found, Journal},
     purge::{Mode, Purge, Receipt, Tier, TierState},
-    tier::lower::{Call, InProcess, Settings, Unsure},
+    tier::lower::{Call, OutboxFile, Settings, Unsure},
 };
 
 /// What happens outside all instances happens at moments of its own.
 const DRIVER: usize = INSTANCES;
 /// So long there are faults.
 const STORM: Duration = Duration::from_secs(15);
-/// After the last fault all is well again within this time and [`SETTINGS`]' `max_incoherence`.
-const RECOVERY: Duration = Duration::from_secs(5);
+/// All who reach the tier have heard of a purge after this time, or of who is there.
+const HEARD: Duration = Duration::from_secs(2);
+/// After this time nobody waits any more for who has been away.
+const OVER: Duration = Duration::from_secs(30);
 
 const SETTINGS: Settings = Settings {
     budget: Duration::from_millis(248),
@@ -69,11 +75,34 @@ enum Fault {
     Trim,
     /// It loses its log, and an answer from before comes late.
     EndedLogAnswers,
+    /// A server is started anew and has all that it had; or nothing.
+    #[cfg(feature = "redis")]
+    Restart,
+    #[cfg(feature = "redis")]
+    Empty,
+    /// A replica takes its place that does not have all.
+    #[cfg(feature = "redis")]
+    FailOver,
+    /// So it is with a purge that only a process knows which is no more.
+    #[cfg(feature = "redis")]
+    LostWithIssuer,
+    /// The log has lost one of its purges.
+    #[cfg(feature = "redis")]
+    Hole,
+    /// Stored bytes are damaged, or change places.
+    #[cfg(feature = "redis")]
+    Damage,
+    #[cfg(feature = "redis")]
+    Swap,
+    /// The server's clock steps.
+    #[cfg(feature = "redis")]
+    ClockForward,
 }
 
 /// Each run has the faults of one theme: where everything goes wrong at once, little that was learnt before is left for
 /// a fault to matter.
-const THEMES: [&[Fault]; 8] = [
+const THEMES: [&[Fault]; 9] = [
+    &[Fault::Crash, Fault::Stop],
     &[Fault::Cut, Fault::Cut, Fault::Crash],
     &[Fault::Leave, Fault::PurgeAgain],
     &[Fault::StopAtAnswer],
@@ -97,6 +126,39 @@ const THEMES: [&[Fault]; 8] = [
     ],
 ];
 
+/// The same on a server of Redis.
+#[cfg(feature = "redis")]
+const THEMES_OF_SERVERS: [&[Fault]; 14] = [
+    &[Fault::Crash, Fault::Stop],
+    &[Fault::Cut, Fault::Crash, Fault::PurgeAgain],
+    &[Fault::StopAtAnswer, Fault::Stop, Fault::Weather],
+    &[Fault::Cut, Fault::Trim],
+    &[Fault::Cut, Fault::AnotherLog],
+    &[Fault::Cut, Fault::Empty],
+    &[Fault::Cut, Fault::Hole],
+    &[Fault::Weather, Fault::Forget, Fault::ClockForward],
+    &[Fault::Damage, Fault::Swap, Fault::LosePieces],
+    &[Fault::Restart],
+    &[Fault::FailOver, Fault::Cut],
+    &[Fault::FailOver, Fault::Trim, Fault::Leave],
+    &[Fault::FailOver, Fault::LostWithIssuer],
+    &[
+        Fault::Cut,
+        Fault::Stop,
+        Fault::StopAtAnswer,
+        Fault::Crash,
+        Fault::Leave,
+        Fault::Weather,
+        Fault::AnotherLog,
+        Fault::RollBack,
+        Fault::Forget,
+        Fault::Trim,
+        Fault::Restart,
+        Fault::Empty,
+        Fault::FailOver,
+    ],
+];
+
 /// Runs what this seed makes, in a thread that does nothing else.
 pub(super) fn run(seed: u64) -> Outcome {
     let mut builder = runtime::Builder::new_current_thread();
@@ -115,7 +177,7 @@ struct Run {
     seed: u64,
     dice: Dice,
     began: Instant,
-    model: InProcess,
+    below: Below,
     origin: Arc<Origin>,
     history: Arc<History>,
     settings: Settings,
@@ -140,6 +202,9 @@ struct Run {
     newer: Newer,
     /// What is to be purged again, by whom, and when.
     again: Vec<(Instant, usize, usize)>,
+    /// Which log there was when all had heard of one.
+    #[cfg(feature = "redis")]
+    first_log: Option<Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -148,29 +213,40 @@ struct Instance {
     process: Arc<Process>,
     line: Arc<Line>,
     start: u64,
+    /// On a server: its outbox, which outlives it.
+    outbox: Option<Arc<Journal>>,
 }
 
 impl Run {
     fn begin(seed: u64) -> Self {
         let (mut dice, began) = (Dice::of(seed, &[2]), Instant::now());
-        let model = InProcess::new(Clock::other(move || began.elapsed())).with_readers();
+        let below = Below::new(seed, began);
         let slowest = [40, 400, 6000][dice.index(3)];
         let fails = [0, 0, 20][dice.index(3)];
         let origin = Origin::new(seed, began, slowest, fails);
         let unsure = if dice.percent(15) { Unsure::ServeStale } else { Unsure::Fetch };
-        let settings = Settings { unsure, ..SETTINGS };
-        let (ttl, stale) = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
-        let (ttl, stale) = (Duration::from_secs(ttl), Duration::from_secs(stale));
-        let history = Arc::new(History::new(began));
         let (mut versions, newer) = (Dice::of(seed, &[5]), Newer::default());
         let upgraded = [0, 0, 0, 50][versions.index(4)];
+        // Longer than two fetches take: the first may be for those of the other version alone.
+        let lease_wait = if upgraded > 0 { Duration::from_secs(15) } else { SETTINGS.lease_wait };
+        let settings = Settings { unsure, lease_wait, ..SETTINGS };
+        let (ttl, stale) = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
+        let (ttl, stale) = (Duration::from_secs(ttl), Duration::from_secs(stale));
+        let history = Arc::new(History::new(began, ttl));
         let instances = std::array::from_fn(|instance| {
             let line = Line::new(instance, seed, began);
             let version = some_version(&mut versions, upgraded);
-            let link = Link::new(&model, &line, version, &newer);
-            start(link, line, version, began, settings, (ttl, stale), 0)
+            start(&below, line, version, &newer, settings, (ttl, stale), 0, None)
         });
-        let faults = THEMES[dice.index(THEMES.len())];
+        let themes = themes(&below);
+        let faults = themes[dice.index(themes.len())];
+        (0..INSTANCES).for_each(|instance| history.disturb(instance, HEARD));
+        #[cfg(feature = "redis")]
+        if let Below::Server(server) = &below
+            && faults.contains(&Fault::FailOver)
+        {
+            server.has_replica(&mut dice);
+        }
         let purges = [4, 12][dice.index(2)];
         let (pause_ms, crowd) = [(300, 4), (120, 2), (40, 1)][dice.index(3)];
         let (over, dead) = (began, Vec::new());
@@ -178,7 +254,7 @@ impl Run {
             seed,
             dice,
             began,
-            model,
+            below,
             origin,
             history,
             settings,
@@ -195,6 +271,8 @@ impl Run {
             upgraded,
             newer,
             again: Vec::new(),
+            #[cfg(feature = "redis")]
+            first_log: None,
         }
     }
 
@@ -230,7 +308,7 @@ impl Run {
         for Instance { line, .. } in &self.instances {
             line.set_weather(Weather::default());
         }
-        self.pass((SETTINGS.max_incoherence + RECOVERY).as_millis() as u64).await;
+        self.pass((SETTINGS.max_incoherence + self.below.recovery()).as_millis() as u64).await;
         let mut waited = 0;
         while self.history.open() > 0 && waited < 20_000 {
             waited += 100;
@@ -258,6 +336,14 @@ impl Run {
         if positions.iter().any(|position| *position != positions[0]) {
             self.history.broken(format!("4: they have read up to {positions:?}"));
         }
+        #[cfg(feature = "redis")]
+        if self.faults == [Fault::Restart]
+            && self.first_log.is_some()
+            && self.first_log != self.below.log()
+        {
+            self.history.broken("4: it is another log, though nothing was lost".to_owned());
+        }
+        self.nothing_is_lost().await;
         for key in 0..KEYS {
             self.origin.update(key);
         }
@@ -295,6 +381,21 @@ impl Run {
         }
     }
 
+    /// Whatever was purged is purged for all, also by processes that are no more: their outboxes outlive them.
+    async fn nothing_is_lost(&self) {
+        #[cfg(feature = "redis")]
+        if self.faults.contains(&Fault::FailOver) {
+            self.history.all_hold();
+            // One key after the other: whom the tier has failed lets one reader try it first, and the others fetch.
+            for key in 0..KEYS {
+                (0..INSTANCES).for_each(|instance| self.read_one(instance, key));
+                while self.history.open() > 0 {
+                    self.pass(100).await;
+                }
+            }
+        }
+    }
+
     async fn pass(&self, millis: u64) {
         pass(self.began, DRIVER, Duration::from_millis(millis)).await;
     }
@@ -308,15 +409,19 @@ impl Run {
     }
 
     fn read_one(&self, instance: usize, key: usize) {
-        let Instance { cache, process, .. } = self.instances[instance].clone();
+        let Instance { cache, process, start, .. } = self.instances[instance].clone();
         let (history, origin) = (Arc::clone(&self.history), Arc::clone(&self.origin));
         let question = history.ask(instance, key);
         process.spawn(async move {
-            let fetch = async move || origin.fetch(instance, key).await;
+            let (fetched, fetching) = (Arc::clone(&origin), Arc::clone(&history));
+            let fetch = async move || {
+                let _fetching = fetching.fetches(instance, start, key);
+                fetched.fetch(instance, key).await
+            };
             match cache.answer(origin::name(key), fetch).await {
                 Ok(answer) => {
-                    let version = origin::version_of(&answer.value);
-                    history.served(question, version, &answer.source);
+                    let served = origin.read(key, &answer.value);
+                    history.served(question, served, &answer.source);
                 }
                 Err(_) => history.failed(question),
             }
@@ -341,6 +446,7 @@ impl Run {
                 self.origin.update(key);
             }
             floors[key] = Floor::at(self.origin.version(key), mode);
+            self.history.disturb_key(key, HEARD);
         }
         let Instance { cache, process, start, .. } = self.instances[by].clone();
         let history = Arc::clone(&self.history);
@@ -369,8 +475,15 @@ impl Run {
             // Mostly one at a time: where nobody can do anything, nothing goes wrong.
             return;
         }
-        let instance = self.dice.index(INSTANCES);
+        // Where the tier is reached all the time one process has all the bad luck: among the others one fetches.
+        let is_reached = |fault: &Fault| matches!(fault, Fault::Crash | Fault::Stop);
+        let many = if self.faults.iter().all(is_reached) { 1 } else { INSTANCES };
+        let instance = self.dice.index(many);
         self.history.note(format!("{fault:?} {instance}"));
+        match fault {
+            Fault::Crash | Fault::Stop => self.history.disturb(instance, OVER),
+            _ => (0..INSTANCES).for_each(|instance| self.history.disturb(instance, OVER)),
+        }
         match fault {
             Fault::Cut => self.cut(instance),
             Fault::Stop => {
@@ -396,12 +509,11 @@ impl Run {
             }
             Fault::EndedLogAnswers => self.answer_from_ended_log(instance).await,
             Fault::Crash => {
-                let before = self.start_anew(instance);
-                before.process.kill();
-                self.dead.push(before);
+                self.crash(instance);
             }
             Fault::Leave => {
-                let Instance { cache, process, .. } = self.start_anew(instance);
+                let is_cut = self.dice.percent(50);
+                let Instance { cache, process, .. } = self.start_anew(instance, is_cut);
                 let within = Duration::from_millis(self.dice.between(0, 2000));
                 process.spawn(async move { _ = cache.shut_down(within).await });
             }
@@ -428,15 +540,72 @@ impl Run {
                 }
                 self.again.push((Instant::now() + Duration::from_millis(400), instance, key));
             }
-            Fault::AnotherLog => self.model.begin_another_log(),
+            Fault::AnotherLog => self.below.begin_another_log(),
             Fault::RollBack => {
-                let (snapshot, model) = (self.model.snapshot(), self.model.clone());
-                self.later(move || model.restore(snapshot));
+                let roll_back = self.below.roll_back();
+                self.later(roll_back);
             }
-            Fault::Forget => self.model.forget(),
-            Fault::LosePieces => self.model.lose_pieces(),
-            Fault::Trim => self.model.trim_log(self.dice.index(2)),
+            Fault::Forget => self.below.forget(),
+            Fault::LosePieces => self.below.lose_pieces(),
+            Fault::Trim => self.below.trim_log(self.dice.index(2)),
+            #[cfg(feature = "redis")]
+            fault => {
+                if let Below::Server(server) = self.below.clone() {
+                    self.fault_of_server(&server, fault, instance).await;
+                }
+            }
         }
+    }
+
+    #[cfg(feature = "redis")]
+    async fn fault_of_server(&mut self, server: &Arc<Server>, fault: Fault, instance: usize) {
+        match fault {
+            Fault::Restart => {
+                // One of which nobody has heard nobody can sign for.
+                if self.first_log.is_none() && self.began.elapsed() > HEARD {
+                    self.first_log = self.below.log();
+                }
+                server.restart();
+            }
+            Fault::Empty => server.empty(),
+            Fault::FailOver => {
+                server.lag(true);
+                let server = Arc::clone(server);
+                self.later(move || {
+                    server.fail_over();
+                    server.lag(false);
+                });
+            }
+            Fault::LostWithIssuer => self.lose_with_issuer(server, instance).await,
+            Fault::Hole => server.make_hole(&mut self.dice),
+            Fault::Damage => server.damage(&mut self.dice),
+            Fault::Swap => server.swap(&mut self.dice),
+            _ => server.step_forward(Duration::from_millis(self.dice.between(1, 5000))),
+        }
+    }
+
+    /// A process makes a purge of which neither the others hear nor the replica that takes the place of the server, which
+    /// does not know of the process either; and is killed. Its outbox is all there is.
+    #[cfg(feature = "redis")]
+    async fn lose_with_issuer(&mut self, server: &Server, instance: usize) {
+        let Instance { cache, process, .. } = self.instances[instance].clone();
+        process.spawn(async move { _ = cache.shut_down(Duration::from_millis(500)).await });
+        self.pass(1500).await;
+        let others = (0..INSTANCES).filter(|other| *other != instance);
+        let others: Vec<_> = others.map(|it| Arc::clone(&self.instances[it].line)).collect();
+        others.iter().for_each(|line| line.cut());
+        server.lag(true);
+        self.start_anew(instance, false);
+        self.pass(300).await;
+        let key = self.dice.index(KEYS);
+        self.purge_of(instance, Purge::key(origin::name(key)), 100);
+        self.pass(400).await;
+        let before = self.start_anew(instance, false);
+        before.process.kill();
+        self.dead.push(before);
+        server.fail_over();
+        server.lag(false);
+        others.iter().for_each(|line| line.mend());
     }
 
     fn cut(&mut self, instance: usize) {
@@ -449,8 +618,8 @@ impl Run {
     /// meanwhile, that answer knows nothing of.
     async fn answer_from_ended_log(&mut self, instance: usize) {
         let late = self.dice.between(100, 220);
-        let (model, line) = (self.model.clone(), Arc::clone(&self.instances[instance].line));
-        let act = Box::new(move || model.begin_another_log());
+        let (below, line) = (self.below.clone(), Arc::clone(&self.instances[instance].line));
+        let act = Box::new(move || below.begin_another_log());
         line.at_next(Next { call: Call::Follow, late: Duration::from_millis(late), act });
         for _ in 0..50 {
             if !line.has_next() {
@@ -490,23 +659,39 @@ impl Run {
         });
     }
 
+    fn crash(&mut self, instance: usize) {
+        let is_cut = self.dice.percent(50);
+        let before = self.start_anew(instance, is_cut);
+        before.process.kill();
+        self.dead.push(before);
+    }
+
     /// Starts another process in the place of this one, which is given back.
-    fn start_anew(&mut self, instance: usize) -> Instance {
+    fn start_anew(&mut self, instance: usize, is_cut: bool) -> Instance {
         self.history.is_gone(instance);
         let starts = self.history.starts(instance);
         let lives = (self.ttl, self.stale);
         let seed = Dice::of(self.seed, &[3, starts]).roll();
         let line = Line::new(instance, seed, self.began);
-        if self.dice.percent(50) {
+        if is_cut {
             // It does not reach the tier at first.
             line.cut();
             let line = Arc::clone(&line);
             self.later(move || line.mend());
         }
         let version = some_version(&mut self.versions, self.upgraded);
-        let link = Link::new(&self.model, &line, version, &self.newer);
-        let new = start(link, line, version, self.began, self.settings, lives, starts);
+        let (below, newer) = (&self.below, &self.newer);
+        let left = self.instances[instance].outbox.as_ref().map(|outbox| outbox.left());
+        let new = start(below, line, version, newer, self.settings, lives, starts, left);
         std::mem::replace(&mut self.instances[instance], new)
+    }
+}
+
+fn themes(below: &Below) -> &'static [&'static [Fault]] {
+    match below {
+        Below::InProcess(_) => &THEMES,
+        #[cfg(feature = "redis")]
+        Below::Server(_) => &THEMES_OF_SERVERS,
     }
 }
 
@@ -534,24 +719,43 @@ impl Codec<String> for TextOf {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is another thing")]
 fn start(
-    link: Link,
+    below: &Below,
     line: Arc<Line>,
     version: Version,
-    began: Instant,
+    newer: &Newer,
     settings: Settings,
-    (ttl, stale): (Duration, Duration),
+    lives: (Duration, Duration),
     start: u64,
+    left: Option<Found>,
 ) -> Instance {
     let process = Arc::new(Process::default());
+    let (ttl, stale) = lives;
     let builder = Cache::<String>::builder()
         .ttl(ttl)
         .stale_while_revalidate(stale)
         .stale_if_error(2 * stale)
-        .clock(Clock::other(move || began.elapsed()))
-        .lower_with(link, TextOf(version), settings);
+        .clock(line.clock());
+    let (builder, outbox) = match below {
+        Below::InProcess(model) => {
+            let link = Link::new(model, &line, version, newer);
+            (builder.lower_with(link, TextOf(version), settings), None)
+        }
+        #[cfg(feature = "redis")]
+        Below::Server(server) => {
+            let link = server.tier(&line, settings.max_incoherence);
+            let found = left.unwrap_or_default();
+            let journal = Journal::in_memory(&found);
+            let outbox = Arc::new(journal.twin());
+            let builder = builder.lower_with(link, TextOf(version), settings);
+            (builder.outbox(OutboxFile { journal, found }), Some(outbox))
+        }
+    };
+    #[cfg(not(feature = "redis"))]
+    drop(left);
     let cache = process.enter(|| builder.build());
-    Instance { cache, process, line, start }
+    Instance { cache, process, line, start, outbox }
 }
 
 /// What a receipt says, without the names of processes.

@@ -150,6 +150,12 @@ impl<T> Receiver<T> {
         self.0.borrow()
     }
 
+    /// Fails if no sender is left, as tokio's does. That is all that it is asked for.
+    pub(crate) fn has_changed(&self) -> Result<bool, Closed> {
+        let is_closed = self.0.senders.load(Ordering::SeqCst) == 0;
+        if is_closed { Err(Closed) } else { Ok(false) }
+    }
+
     pub(crate) async fn wait_for(
         &mut self,
         mut is_awaited: impl FnMut(&T) -> bool,

@@ -40,6 +40,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use ::redis::RedisError;
 use bytes::Bytes;
 
+#[cfg(all(test, not(shuttle)))]
+pub(crate) use self::script::call_of;
 use self::{
     address::Address, connect::Lines, control::Control, lease::Messages, names::Names,
     record::Seal, time::ServerTime,
@@ -201,8 +203,19 @@ impl RedisOptions {
     ///
     /// See [`ConnectError`].
     pub fn connect(self) -> Result<Redis, ConnectError> {
+        let address = Address::new(&self)?;
+        self.at(address)
+    }
+
+    /// The tier on a server that is simulated.
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn simulated(self, wire: crate::simulation::Wire) -> Redis {
+        self.at(Address::simulated(wire)).expect("its name space is one")
+    }
+
+    fn at(self, address: Address) -> Result<Redis, ConnectError> {
         let names = Names::new(&self.namespace)?;
-        let lines = Lines::new(Address::new(&self)?);
+        let lines = Lines::new(address);
         let seal = Seal::new(&self.namespace, self.key.as_ref());
         Ok(Redis(Arc::new(Shared {
             lines,

@@ -125,7 +125,7 @@ impl Known {
         let (mut news, mut is_gap) = (Vec::new(), is_gap);
         for folded in folded {
             // Nobody has told them one by one.
-            is_gap |= folded.newest() > read;
+            is_gap |= folded.newest() > read && Rule::FoldedIsAGap.holds();
             self.note_folded(folded, now);
         }
         for logged in purges.iter().filter(|logged| logged.number > read) {
@@ -200,8 +200,10 @@ impl Known {
         let is_known = self
             .read
             .is_some_and(|read| read.generation == fence.generation && fence.number <= read.number);
+        let is_of_this_log = is_known || !Rule::OnlyThisLogIsRead.holds();
         let fence = fence.number;
-        if !is_known || fence < self.floor {
+        let is_forgotten = fence < self.floor && Rule::TheFloorIsKept.holds();
+        if !is_of_this_log || is_forgotten {
             return PurgeState::Purged;
         }
         let of_tags = tags.iter().map(|tag| self.tags.state(tag, fence));

@@ -14,6 +14,8 @@ use redis::{
 use tokio::time::timeout;
 
 use super::{ConnectError, RedisOptions, rejected};
+#[cfg(all(test, not(shuttle)))]
+use crate::simulation::Wire;
 
 /// To open one connection may take so long.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -36,8 +38,14 @@ pub(super) struct Address {
 
 enum Servers {
     One(Client),
-    Sentinels { addresses: Vec<ConnectionAddr>, primary: String, settings: RedisConnectionInfo },
+    Sentinels {
+        addresses: Vec<ConnectionAddr>,
+        primary: String,
+        settings: RedisConnectionInfo,
+    },
     Cluster(Box<ClusterClient>, ConnectionInfo),
+    #[cfg(all(test, not(shuttle)))]
+    Simulated(Wire),
 }
 
 /// An open connection: to one server, or to all of a cluster.
@@ -45,6 +53,8 @@ enum Servers {
 pub(super) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
+    #[cfg(all(test, not(shuttle)))]
+    Simulated(Wire),
 }
 
 /// A URL in its parts.
@@ -119,6 +129,13 @@ impl Address {
         Ok(Address { servers, settings, certificates })
     }
 
+    /// That of a server that is simulated.
+    #[cfg(all(test, not(shuttle)))]
+    pub(super) fn simulated(wire: Wire) -> Self {
+        let (settings, certificates) = (RedisConnectionInfo::default(), None);
+        Address { servers: Servers::Simulated(wire), settings, certificates }
+    }
+
     /// Opens a connection: to the server, to the one that is the primary now, or to the cluster.
     pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
         let opened = timeout(FIND, async {
@@ -128,6 +145,8 @@ impl Address {
                 Servers::Cluster(cluster, _) => {
                     Ok(Connection::Cluster(cluster.get_async_connection().await?))
                 }
+                #[cfg(all(test, not(shuttle)))]
+                Servers::Simulated(wire) => Ok(Connection::Simulated(wire.connect().await?)),
             }
         });
         opened.await.unwrap_or_else(|_| Err(took_too_long()))
@@ -143,6 +162,9 @@ impl Address {
                     let client = client(first.clone(), self.certificates.as_ref())?;
                     client.get_async_pubsub().await
                 }
+                // Nothing is published there: who waits looks by himself.
+                #[cfg(all(test, not(shuttle)))]
+                Servers::Simulated(_) => std::future::pending().await,
             }
         });
         opened.await.unwrap_or_else(|_| Err(took_too_long()))
@@ -200,6 +222,8 @@ impl fmt::Debug for Address {
                 write!(f, "{primary} of {}", addresses.collect::<Vec<_>>().join(","))
             }
             Servers::Cluster(_, first) => write!(f, "cluster of {}", first.addr()),
+            #[cfg(all(test, not(shuttle)))]
+            Servers::Simulated(_) => f.write_str("simulated"),
         }
     }
 }

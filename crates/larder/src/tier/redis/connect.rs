@@ -22,13 +22,17 @@ use redis::{
     aio::ConnectionLike,
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     address::{Address, Connection, SILENCE},
     refusal::{Refusal, Refusals},
 };
-use crate::{jitter::jittered, sync, tier::lower::LowerError};
+use crate::{
+    jitter::jittered,
+    sync::{self, watch},
+    tier::lower::LowerError,
+};
 
 /// A question that is asked after a long silence has at least so long to be answered.
 const GRACE: Duration = Duration::from_millis(500);
@@ -266,14 +270,14 @@ impl Line {
                         let failures = *failures;
                         let (task, ended) = watch::channel(());
                         *state = State::Opening { ended: ended.clone(), failures };
-                        tokio::spawn(open(Arc::clone(&self.0), failures, task));
+                        sync::spawn(open(Arc::clone(&self.0), failures, task));
                         has_tried = true;
                         ended
                     }
                 }
             };
             // Nothing is ever sent.
-            ended.changed().await.ok();
+            ended.wait_for(|()| false).await.ok();
         }
     }
 }
@@ -349,7 +353,7 @@ impl Shared {
             && *number == broken
         {
             // A cluster's server is one of several, and its connections look for it by themselves.
-            if let Connection::One(_) = connection {
+            if !matches!(connection, Connection::Cluster(_)) {
                 self.far_end.breaks.fetch_add(1, Ordering::AcqRel);
             }
             *state = match (since.elapsed() < LONGEST_REST, *failures) {
@@ -454,6 +458,8 @@ impl ConnectionLike for Link {
             let answer = match &mut self.connection {
                 Connection::One(one) => one.send_packed_command(command).await,
                 Connection::Cluster(cluster) => cluster.req_packed_command(command).await,
+                #[cfg(all(test, not(shuttle)))]
+                Connection::Simulated(wire) => wire.ask(command).await,
             };
             self.line.note(self.number, true);
             self.look_at(&answer);
@@ -474,6 +480,8 @@ impl ConnectionLike for Link {
                 Connection::Cluster(cluster) => {
                     cluster.req_packed_commands(commands, offset, count).await
                 }
+                #[cfg(all(test, not(shuttle)))]
+                Connection::Simulated(wire) => wire.ask_all(commands).await,
             };
             self.line.note(self.number, true);
             match &answers {
@@ -496,6 +504,8 @@ impl ConnectionLike for Link {
         match &self.connection {
             Connection::One(one) => one.get_db(),
             Connection::Cluster(cluster) => cluster.get_db(),
+            #[cfg(all(test, not(shuttle)))]
+            Connection::Simulated(_) => 0,
         }
     }
 }

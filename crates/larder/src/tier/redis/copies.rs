@@ -3,10 +3,9 @@
 //! `WAIT` counts what was written on its own connection. So there is one for it, on which something is written first: what
 //! comes after all purges in the server's history tells of all of them. One answer serves all who ask meanwhile.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
     Shared,

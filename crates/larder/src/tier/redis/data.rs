@@ -4,14 +4,12 @@
 //! with more than any cache writes. A record is written with the pieces of its body first, each a plain `SET`
 //! that may go to any server of a cluster; then one script on the key of its head puts it in place.
 
-use std::{
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::{sync::LazyLock, time::Duration};
 
 use ::redis::{Script, cmd, pipe};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join, stream};
+use tokio::time::Instant;
 
 use super::{Shared, connect::failed};
 use crate::tier::lower::{Body, BodyId, Commit, Heads, LogPart, LowerError, Piece, Record};

@@ -16,14 +16,14 @@ use std::{
 use ::redis::{RedisError, Script, cmd};
 use futures_util::StreamExt;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::oneshot,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use super::{Shared, address::Address, connect::failed};
 use crate::{
-    sync,
+    sync::{self, watch},
     tier::lower::{Lease, LeaseAnswer, LogPart, LowerError},
 };
 
@@ -54,7 +54,7 @@ impl Shared {
     ) -> Result<LeaseAnswer, LowerError> {
         let name = self.names.lease(key, wanted);
         let (told, answer) = oneshot::channel();
-        tokio::spawn(hold(Arc::clone(self), name.clone(), length, told));
+        sync::spawn(hold(Arc::clone(self), name.clone(), length, told));
         // A task that is gone went with its runtime.
         match answer.await.unwrap_or(Err(LowerError::Reconciling))? {
             Taken::Granted(wanted) => {
@@ -79,6 +79,8 @@ async fn hold(
 ) {
     let token = format!("{:032x}", sync::random());
     let taken = tokio::select! {
+        // Chance decides nothing: a seed of the simulation makes one run.
+        biased;
         taken = tier.take(&name, &token, length) => Some(taken),
         // It may be granted yet.
         () = told.closed() => None,
@@ -134,24 +136,27 @@ impl Shared {
         script.invoke_async(&mut link).await.map_err(failed)
     }
 
-    /// Whether nobody has the lease. A server that does not answer is taken for a yes: who waits goes on.
-    async fn is_free(&self, name: &str) -> bool {
-        let mut command = cmd("EXISTS");
+    /// The token of who has the lease. A server that does not answer is taken for nobody: who waits goes on.
+    async fn holder(&self, name: &str) -> Option<String> {
+        let mut command = cmd("GET");
         command.arg(name);
         let asked = timeout(LOOK, async { self.lines.heads().await?.ask(&command).await });
-        !matches!(asked.await, Ok(Ok(true)))
+        asked.await.ok()?.ok()?
     }
 }
 
-/// Ready when somebody's lease has ended.
+/// Ready when somebody's lease has ended. Another one may have it by then, to whom what the first has written is of no
+/// use: to who waits here it may be.
 async fn ended(tier: Arc<Shared>, name: String) {
     let mut waiting = tier.messages.wait_for(&name, &tier);
+    let mut first = None;
     loop {
-        waiting.news.borrow_and_update();
-        if tier.is_free(&name).await {
+        let seen = *waiting.news.borrow();
+        let Some(holder) = tier.holder(&name).await else { return };
+        if *first.get_or_insert_with(|| holder.clone()) != holder {
             return;
         }
-        timeout(LOOK, waiting.news.changed()).await.ok();
+        timeout(LOOK, waiting.news.wait_for(|news| *news != seen)).await.ok();
     }
 }
 
@@ -169,7 +174,7 @@ pub(super) struct Messages {
 
 /// Who waits for which lease.
 #[derive(Default)]
-struct ByName(Mutex<HashMap<String, watch::Sender<()>>>);
+struct ByName(Mutex<HashMap<String, watch::Sender<u64>>>);
 
 /// A task that ends with this.
 struct Listener(JoinHandle<()>);
@@ -182,7 +187,8 @@ impl Drop for Listener {
 
 /// One who waits.
 struct Waiting {
-    news: watch::Receiver<()>,
+    /// How often it was given back.
+    news: watch::Receiver<u64>,
     name: String,
     of: Arc<ByName>,
 }
@@ -191,7 +197,7 @@ impl Messages {
     fn wait_for(&self, name: &str, tier: &Shared) -> Waiting {
         let news = {
             let mut waiting = self.waiting.lock();
-            waiting.entry(name.to_owned()).or_insert_with(|| watch::channel(()).0).subscribe()
+            waiting.entry(name.to_owned()).or_insert_with(|| watch::channel(0).0).subscribe()
         };
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         // It ends with its runtime, and never otherwise.
@@ -205,21 +211,28 @@ impl Messages {
 }
 
 impl ByName {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<u64>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, name: &str) {
         if let Some(sender) = self.lock().get(name) {
-            sender.send_replace(());
+            tell(sender);
         }
     }
 
     fn tell_all(&self) {
         for sender in self.lock().values() {
-            sender.send_replace(());
+            tell(sender);
         }
     }
+}
+
+fn tell(sender: &watch::Sender<u64>) {
+    sender.send_if_modified(|news| {
+        *news += 1;
+        true
+    });
 }
 
 impl Drop for Waiting {

@@ -2,18 +2,18 @@
 //!
 //! All begin with `prelude.lua`, which finds out whether the server has lost something (see [`fork`](super::fork)).
 
-use std::{
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::{sync::LazyLock, time::Duration};
 
 use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind, Value};
+use tokio::time::Instant;
 
 use super::{
     Shared,
     connect::{Link, failed},
     seen::{Epoch, Header},
 };
+#[cfg(all(test, not(shuttle)))]
+use crate::tier::lower::Call;
 use crate::{sync, tier::lower::LowerError};
 
 /// A script, and the hash by which the server knows it.
@@ -100,6 +100,19 @@ impl Shared {
         self.time.note(sent, header.now_us);
         Ok(Answer { header, asked, rest })
     }
+}
+
+/// Which call of the tier asks this of a server.
+#[cfg(all(test, not(shuttle)))]
+pub(crate) fn call_of(hash: &str) -> Option<Call> {
+    let calls = [
+        (&APPEND, Call::Append),
+        (&TAIL, Call::Tail),
+        (&RENEW, Call::Renew),
+        (&LEAVE, Call::Leave),
+        (&READERS, Call::Holds),
+    ];
+    calls.into_iter().find(|(script, _)| script.hash == hash).map(|(_, call)| call)
 }
 
 /// The header and what comes after it, of the call that had this name.

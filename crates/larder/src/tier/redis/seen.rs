@@ -1,12 +1,15 @@
 //! Seen: what this process has seen of the log, so that it notices a server that has lost some, and can tell it.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
-    time::{Duration, Instant},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::{
     purge::Doubt,
+    rules::Rule,
     tier::lower::{Position, PurgeId, TierFigures},
 };
 
@@ -107,7 +110,7 @@ pub(super) struct Seen {
     /// When the server changed last by its clock, and when that was seen here, if it was.
     changed: Option<(u64, Option<Instant>)>,
     /// All that have been renewed here and have not left.
-    readers: HashSet<u64>,
+    readers: BTreeSet<u64>,
     /// Forks of this log that were heard of.
     heard_forks: u64,
     /// The most replicas that the server had of late, and when it last had as many.
@@ -191,7 +194,9 @@ impl Seen {
             Some(known) if known == header.generation => {}
             // It was under way while the log ended.
             Some(_) if asked != Epoch(self.epoch) => return Heard::AsBefore,
-            _ if self.past.contains(&header.generation) => return Heard::CameBack,
+            _ if self.past.contains(&header.generation) && Rule::EndedLogsDoNotComeBack.holds() => {
+                return Heard::CameBack;
+            }
             known => {
                 self.past.extend(known);
                 if self.past.len() > MAX_PAST {
@@ -218,7 +223,7 @@ impl Seen {
             None => self.changed = Some((header.changed_ms, None)),
             Some(_) => self.changed = Some((header.changed_ms, Some(now))),
         }
-        if header.forks <= self.forks {
+        if header.forks <= self.forks || !Rule::ForksAreToldOfAgain.holds() {
             return Heard::AsBefore;
         }
         let after = if header.forks == self.forks + 1 { header.restored } else { 0 };
@@ -287,10 +292,12 @@ impl Seen {
 
     pub(super) fn testimony(&self, generation: u128, after: u64) -> Testimony {
         let is_this = self.generation == Some(generation);
-        let entries = self.entries.range(after.saturating_add(1)..).filter(|_| is_this);
+        let is_told = is_this && Rule::LostIsToldAgain.holds();
+        let entries = self.entries.range(after.saturating_add(1)..).filter(|_| is_told);
+        let is_whole = self.generation.is_none() || is_this && self.forgotten <= after;
         Testimony {
             entries: entries.map(|(number, entry)| (*number, entry.clone())).collect(),
-            is_whole: self.generation.is_none() || is_this && self.forgotten <= after,
+            is_whole: is_whole || !Rule::WhoForgotDoesNotSign.holds(),
             readers: self.readers.iter().copied().collect(),
         }
     }
