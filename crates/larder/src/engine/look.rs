@@ -415,18 +415,20 @@ impl<V: Clone> Engine<V> {
     /// What its lifetime, the purges, and what is known of those of others say.
     fn lifetime_left(&self, entry: &Entry<V>, now: Moment) -> Result<Freshness, Reason> {
         let freshness = self.purges_left(entry, now).ok_or(Reason::Purged)?;
-        let is_trusted = match self.trusted(now) {
-            Trusted::All => true,
-            Trusted::Within(within) => self.began_within(entry, now, within),
-            Trusted::Nothing => false,
+        let (is_trusted, may_be_stale) = match self.trusted(now) {
+            Trusted::All => (true, true),
+            Trusted::Within(within) => {
+                (self.began_within(entry, now, within), self.serves_unsure())
+            }
+            Trusted::Nothing => (false, false),
         };
         match freshness {
             freshness if is_trusted => Ok(freshness),
-            Freshness::Fresh { .. } if self.serves_unsure() => {
+            Freshness::Fresh { .. } if may_be_stale => {
                 Ok(entry.freshness_marked_stale(now, self.purges.trusted_until().min(now)))
             }
             Freshness::Expired => Ok(freshness),
-            freshness if self.serves_unsure() => Ok(freshness),
+            freshness if may_be_stale => Ok(freshness),
             _ => Err(Reason::Unsure),
         }
     }

@@ -85,10 +85,6 @@ fn seeds() -> Range<u64> {
     first..first + number_of("LARDER_SEEDS").unwrap_or(SEEDS)
 }
 
-/// A run of the tier in this process that breaks law 1, and that nobody has explained yet: a process that has just been
-/// started serves what is stale and purged, after a receipt that did not count it. A test of its own runs it.
-const UNEXPLAINED: u64 = 141;
-
 /// The first `most` seeds whose runs break a law, without a rule if one is named; on all processors.
 fn found(off: Option<Rule>, most: usize) -> Vec<(u64, Vec<String>)> {
     let (next, found) = (AtomicU64::new(seeds().start), Mutex::new(Vec::new()));
@@ -103,9 +99,6 @@ fn found(off: Option<Rule>, most: usize) -> Vec<(u64, Vec<String>)> {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if !seeds().contains(&seed) {
                 return;
-            }
-            if seed == UNEXPLAINED {
-                continue;
             }
             let broken = run::run(seed).broken;
             if !broken.is_empty() {
@@ -137,12 +130,6 @@ fn whatever_goes_wrong_nobody_is_served_what_was_purged_and_all_recovers() {
 }
 
 #[test]
-#[ignore = "it fails, and is not explained yet"]
-fn what_is_not_explained_yet_keeps_the_laws_too() {
-    assert_eq!(run::run(UNEXPLAINED).broken, [""; 0]);
-}
-
-#[test]
 fn one_seed_makes_one_run() {
     for seed in (0..16).chain(200..208) {
         let [one, other] = [(); 2].map(|()| run::run(seed));
@@ -155,7 +142,7 @@ fn one_seed_makes_one_run() {
 
 /// For each rule a seed whose run breaks a law without it. After a change of the simulation, or of the engine, it may
 /// be another one.
-const FOUND_BY: [(Rule, u64); 16] = [
+const FOUND_BY: [(Rule, u64); 17] = [
     (Rule::TrustIsComparedAtHits, 1),
     (Rule::TrustLastsFromSending, 59),
     (Rule::NothingIsKeptBeforeTheFirstRenewal, 6),
@@ -172,14 +159,14 @@ const FOUND_BY: [(Rule, u64); 16] = [
     (Rule::HoldsWaitsForAll, 0),
     (Rule::LapsesWithTimeOnly, 0),
     (Rule::OneHasTheLease, 0),
+    (Rule::OnlyTheUnsentIsFoldedInto, 444),
 ];
 
 /// Those that no seed is known to find. The first needs two threads: see `meanwhile`. What no replica has, bytes that are
-/// checked and the way of an answer are tried with their switches beside the code that keeps them. What is folded into what has
-/// tests in `outbox.rs`, without a switch; the others are tried on real servers only, in `tests/redis/`, where they cannot be turned off.
+/// checked and the way of an answer are tried with their switches beside the code that keeps them. That what is folded is a gap has
+/// a test in `outbox.rs`, without a switch; the others are tried on real servers only, in `tests/redis/`, where they cannot be turned off.
 const NOT_BY_SEEDS: &[Rule] = &[
     Rule::DoneIsSaidWhenItIsDone,
-    Rule::OnlyTheUnsentIsFoldedInto,
     Rule::FoldedIsAGap,
     Rule::OnlyThisLogIsRead,
     Rule::TheFloorIsKept,

@@ -578,7 +578,8 @@ pub enum Unsure {
     /// It is fetched anew, and what was fetched is used for [`Settings::max_incoherence`].
     #[default]
     Fetch,
-    /// It is stale, and is served as its stale windows allow. A purge does not wait for that to end.
+    /// It is stale, and is served as its stale windows allow, until the tier has not been heard of for 55 minutes: a
+    /// purge may wait for it no longer than an hour. Before the tier has been heard of nothing is served.
     ServeStale,
 }
 

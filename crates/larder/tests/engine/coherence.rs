@@ -101,15 +101,18 @@ async fn what_is_fetched_is_asked_for_in_one_read_without_the_log() {
     assert_eq!(tier.calls(Call::Tail), tails);
 }
 
+/// No purge waits for one of which the tier has never heard: what it serves as stale would be stale for ever.
 #[tokio::test]
 async fn before_its_tier_has_answered_a_cache_goes_by_nothing_and_fetches() {
-    let tier = tier();
-    tier.go_away();
-    let cache = builder(&tier, Settings::default()).build();
-    cache.insert("key", "inserted".to_owned());
-    assert_eq!(cache.get("key"), None);
-    assert_eq!(fetched(&cache, "key", "fetched").await, "fetched");
-    assert_eq!(fetched(&cache, "key", "again").await, "again");
+    for unsure in [Unsure::Fetch, Unsure::ServeStale] {
+        let tier = tier();
+        tier.go_away();
+        let cache = builder(&tier, Settings { unsure, ..Settings::default() }).build();
+        cache.insert("key", "inserted".to_owned());
+        assert_eq!(cache.get("key"), None);
+        assert_eq!(fetched(&cache, "key", "fetched").await, "fetched", "{unsure:?}");
+        assert_eq!(fetched(&cache, "key", "again").await, "again", "{unsure:?}");
+    }
 }
 
 #[tokio::test]
@@ -198,14 +201,17 @@ async fn a_purge_waits_for_a_silent_reader_until_it_can_serve_nothing_older_and_
 
 #[tokio::test]
 async fn who_shuts_down_is_waited_for_no_longer_and_goes_by_nothing() {
-    let tier = tier();
-    let (one, other) =
-        (cache(&tier, Settings::default()).await, cache(&tier, Settings::default()).await);
-    fetched(&other, "key", "value").await;
-    assert!(other.shut_down(secs(5)).await);
-    assert_eq!(other.get("key"), None);
-    let receipt = purged(&one, Scope::Everything).await;
-    assert_eq!(shared(&receipt), &TierState::Applied { by: 1, of: 1 });
+    for unsure in [Unsure::Fetch, Unsure::ServeStale] {
+        let tier = tier();
+        let settings = Settings { unsure, ..Settings::default() };
+        let (one, other) = (cache(&tier, settings).await, cache(&tier, settings).await);
+        fetched(&other, "key", "value").await;
+        assert!(other.shut_down(secs(5)).await);
+        assert_eq!(other.get("key"), None);
+        let receipt = purged(&one, Scope::Everything).await;
+        assert_eq!(shared(&receipt), &TierState::Applied { by: 1, of: 1 });
+        assert_eq!(fetched(&other, "key", "another").await, "another", "{unsure:?}");
+    }
 }
 
 #[tokio::test]

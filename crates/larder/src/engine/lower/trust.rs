@@ -29,9 +29,9 @@ pub(crate) enum Trusted {
     /// Whatever is in memory.
     All,
     /// What was fetched no longer ago than this: so long it may be used by a cache that has lost the tier, as by one
-    /// that has just lost it.
+    /// that has just lost it. The rest may be stale.
     Within(Duration),
-    /// Nothing.
+    /// Nothing, also not as stale: no purge waits for this cache.
     Nothing,
 }
 
@@ -87,8 +87,12 @@ impl Trust {
         }
         let is_known = renewed > Moment::FIRST && now.since(renewed) < MAX_SILENCE
             || !Rule::NothingIsKeptBeforeTheFirstRenewal.holds();
-        // By a user's clock nobody can tell how old something is.
-        if is_known && self.is_of_hits { Trusted::Within(self.lasts) } else { Trusted::Nothing }
+        match self.is_of_hits {
+            _ if !is_known => Trusted::Nothing,
+            true => Trusted::Within(self.lasts),
+            // By a user's clock nobody can tell how old something is.
+            false => Trusted::Within(Duration::ZERO),
+        }
     }
 }
 
@@ -135,6 +139,9 @@ mod tests {
         assert_eq!(trust.at_present(), Trusted::All);
         assert_eq!(trust.until_by_hits(), Moment::FIRST);
         std::thread::sleep(Duration::from_millis(50));
-        assert_eq!(trust.at_present(), Trusted::Nothing, "though the user's clock stands still");
+        let nothing_lately = Trusted::Within(Duration::ZERO);
+        assert_eq!(trust.at_present(), nothing_lately, "though the user's clock stands still");
+        trust.end();
+        assert_eq!(trust.at_present(), Trusted::Nothing);
     }
 }
