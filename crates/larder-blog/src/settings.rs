@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fmt::{self, Write},
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
@@ -21,7 +21,7 @@ use crate::error::with_causes;
 
 /// One row for each variable: name, default, what it is. `blog run --help` prints them, and a test
 /// holds `.env.example` against them.
-const VARIABLES: [(&str, &str, &str); 20] = [
+const VARIABLES: [(&str, &str, &str); 22] = [
     ("FRONTEND_PORT", "3000", "port of the page"),
     ("BACKEND_PORT", "8000", "port of the backend"),
     ("POSTS_SERVICE_PORT", "8001", "port of the posts service"),
@@ -61,11 +61,18 @@ const VARIABLES: [(&str, &str, &str); 20] = [
         "",
         "redis://… of a Redis 7 or Valkey over which backends share posts; unset: each has its own",
     ),
+    (
+        "REDIS_PASSWORD_FILE",
+        "",
+        "a file with its password and nothing else; unset: the one of the URL",
+    ),
+    (
+        "REDIS_NAMESPACE",
+        "blog",
+        "backends of one name share posts, those of others on that server do not",
+    ),
     ("RUST_LOG", "info", "what to log: a level for the blog, and more by module (info,sqlx=debug)"),
 ];
-
-/// Gateways and other caches may use the same server.
-const NAMESPACE: &str = "blog";
 
 /// No answer takes longer than a day, and no cache keeps one longer than 68 years (RFC 9111 §1.2.2).
 const MAX_DELAY_MS: u64 = 86_400_000;
@@ -314,12 +321,29 @@ impl<L: Fn(&str) -> Option<String>> Variables<L> {
     }
 
     fn shared(&mut self) -> Option<Redis> {
-        self.checked("REDIS_URL", |text| match text {
+        let password = self.checked("REDIS_PASSWORD_FILE", |file| match file {
             "" => Ok(None),
-            url => {
-                let tier = Redis::options(url).namespace(NAMESPACE).connect();
-                tier.map(Some).map_err(|error| with_causes(&error))
+            file => match fs::read_to_string(file) {
+                Ok(text) if text.trim().is_empty() => Err("this file is empty".to_owned()),
+                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+                Err(error) => Err(error.to_string()),
+            },
+        });
+        // The URL is at fault only if it is refused also under a name that is right.
+        let namespace = self.checked("REDIS_NAMESPACE", |name| {
+            let tier = Redis::options("redis://127.0.0.1").namespace(name).connect();
+            tier.map(|_| name.to_owned()).map_err(|error| with_causes(&error))
+        });
+        self.checked("REDIS_URL", |url| {
+            if url.is_empty() {
+                return Ok(None);
             }
+            let options = Redis::options(url).namespace(&namespace);
+            let options = match &password {
+                Some(password) => options.password(password),
+                None => options,
+            };
+            options.connect().map(Some).map_err(|error| with_causes(&error))
         })
     }
 }
@@ -444,6 +468,32 @@ mod tests {
         let settings = settings(&[("REDIS_URL", "redis://user:secret@localhost:6380")]).unwrap();
         assert_eq!(settings.shared.as_ref().unwrap().to_string(), "localhost:6380");
         assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_password_comes_from_a_file_and_what_is_wrong_with_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let [right, empty] = ["right", "empty"].map(|name| folder.path().join(name));
+        fs::write(&right, "secret\n").unwrap();
+        fs::write(&empty, "\n").unwrap();
+        let [right, empty] = [right, empty].map(|file| file.to_str().unwrap().to_owned());
+        let url = ("REDIS_URL", "redis://user@localhost");
+        let said = settings(&[url, ("REDIS_PASSWORD_FILE", &right)]).unwrap();
+        assert!(said.shared.is_some() && !format!("{said:?}").contains("secret"));
+        for (file, why) in [(&*empty, "this file is empty"), ("/nowhere/at/all", "No such file")] {
+            let text = message(&[url, ("REDIS_PASSWORD_FILE", file)]);
+            assert!(text.contains(&format!("REDIS_PASSWORD_FILE={file}: ")), "{text}");
+            assert!(text.contains(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_namespace_is_told_by_its_own_name() {
+        for url in ["", "redis://localhost"] {
+            let text = message(&[("REDIS_URL", url), ("REDIS_NAMESPACE", "a b")]);
+            assert!(text.contains("REDIS_NAMESPACE=a b: "), "{text}");
+            assert!(!text.contains("REDIS_URL"), "{text}");
+        }
     }
 
     #[test]

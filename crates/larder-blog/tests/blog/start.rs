@@ -15,7 +15,7 @@ use crate::support::{
     reader::{answer, ask, get, get_all, try_answer},
 };
 
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 22] = [
     "FRONTEND_PORT",
     "BACKEND_PORT",
     "POSTS_SERVICE_PORT",
@@ -35,6 +35,8 @@ const VARIABLES: [&str; 20] = [
     "CACHE_STALE_IF_ERROR_SECONDS",
     "CACHE_MAX_BYTES",
     "REDIS_URL",
+    "REDIS_PASSWORD_FILE",
+    "REDIS_NAMESPACE",
     "RUST_LOG",
 ];
 

@@ -222,7 +222,8 @@ async fn is_told(file: &'static str) {
     let folder = folder_with(text);
     // Some name it where something else is wanted.
     fs::write(folder.path().join("Cargo.toml"), "[package]\n").unwrap();
-    let exit = run_in(folder.path(), &["check", "larder.toml"]).await;
+    // One takes its token from a variable that is there.
+    let exit = run_in_with(folder.path(), &["check", "larder.toml"], &[("PATH", "/bin")]).await;
     assert_eq!(exit.code, Some(2), "{text}\n{}", exit.log);
     for line in said.lines().filter(|line| line.starts_with("larder.toml:")) {
         assert!(exit.log.contains(line), "{text}\n{line} is not among\n{}", exit.log);
@@ -438,7 +439,7 @@ async fn an_editor_with_the_schema_refuses_what_it_can_see_to_be_wrong() {
         .filter(|(_, said)| can_be_seen(said))
         .map(|(text, said)| (text.to_owned(), said))
         .unzip();
-    assert!(texts.len() > 30, "{}", texts.len());
+    assert!(texts.len() > 20, "{}", texts.len());
     for ((text, said), by_schema) in texts.iter().zip(said).zip(said_by_schema(&texts).await) {
         assert!(by_schema.is_some(), "{text}\n{said}");
     }

@@ -162,7 +162,7 @@ async fn what_is_explained_of_files_that_were_drawn_is_what_the_gateway_does() {
             let passes =
                 fields.starts_with("authorization") && rows["authorization"].contains("pass");
             let may_be_kept = method == "GET" && rows["cache"].contains("true") && !passes;
-            assert_eq!(rows["key"] == "none: it passes", !may_be_kept, "{context}");
+            assert_eq!(rows["key"].starts_with("none: it passes"), !may_be_kept, "{context}");
             if may_be_kept && let Some((_, key)) = said(&first).split_once("key=\"") {
                 assert!(key.starts_with(&format!("{}\"", rows["key"])), "{key}\n{context}");
             }

@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Method, header};
 
 /// All answers that are under way. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -151,6 +151,12 @@ impl Drop for Seat {
     }
 }
 
+/// Whether a cache outside could keep an answer to a request with this method (RFC 9110 §9.2.3, RFC 10008). Others are
+/// waited for by nobody: a `PURGE` that is answered when the CDNs have it would wait for itself.
+pub(super) fn may_be_kept_of(method: &Method) -> bool {
+    matches!(method.as_str(), "GET" | "HEAD" | "POST" | "QUERY")
+}
+
 /// Whether a cache outside could keep the answer with these fields, and serve it without asking. What none can keep brings no
 /// old copy there, and may go on for ever: an event stream, say.
 pub(super) fn may_be_kept(headers: &HeaderMap) -> bool {
@@ -201,6 +207,24 @@ mod tests {
                 headers.append(*name, value.parse().unwrap());
             }
             assert_eq!(may_be_kept(&headers), is_kept, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_answers_to_some_methods_can_be_kept_by_any_cache() {
+        for (method, is_kept) in [
+            ("GET", true),
+            ("HEAD", true),
+            ("POST", true),
+            ("QUERY", true),
+            ("PURGE", false),
+            ("BAN", false),
+            ("PUT", false),
+            ("DELETE", false),
+            ("CONNECT", false),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(may_be_kept_of(&method), is_kept, "{method}");
         }
     }
 

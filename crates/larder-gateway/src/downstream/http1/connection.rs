@@ -11,7 +11,6 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -39,7 +38,7 @@ use crate::{
         pace::{ALONE, Pace},
         peer::Peer,
         span::Span,
-        under_way::{Seat, may_be_kept},
+        under_way::Seat,
     },
     problem::Problem,
     timer::{Timer, after},
@@ -267,11 +266,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         }
     }
 
-    /// An answer that no cache outside can keep is waited for by nobody. Not where older ones wait to be written before it.
-    pub(super) fn note_what_none_keeps(&self, headers: &HeaderMap) {
+    /// Of an answer it is known whether a cache outside can keep it: what none can is waited for by nobody. Not where older
+    /// ones wait to be written before it.
+    pub(super) fn note_whether_kept(&self, may_be_kept: bool) {
         if let Some(seat) = &self.seat
             && self.outbox.is_empty()
-            && !may_be_kept(headers)
+            && !may_be_kept
         {
             seat.end();
         }

@@ -35,6 +35,7 @@ use crate::{
         lent::loan_of,
         peer::Peer,
         tunnel::{self, Limits},
+        under_way::{may_be_kept, may_be_kept_of},
     },
     interim::{self, Interims},
     problem::Problem,
@@ -125,6 +126,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         {
             return self.refuse_read(Refusal::ContentTooLarge, entry);
         }
+        self.note_whether_kept(may_be_kept_of(&head.method));
         let (request, mut side_work) = prepare(*head, peer, entry.as_deref());
         self.begin_reading(side_work.upload.is_some());
         let answered = {
@@ -244,7 +246,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 entry.refused(parts.status, refusal.reason());
             }
         }
-        self.note_what_none_keeps(&parts.headers);
+        self.note_whether_kept(may_be_kept(&parts.headers));
         let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), facts);
         let sent = self.send(body, promise.ending, &mut upload, entry.as_deref_mut()).await;
         if let (Some(entry), Sent::Whole | Sent::WholeButNoMore, None) = (&mut entry, sent, refusal)

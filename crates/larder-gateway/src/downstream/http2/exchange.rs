@@ -44,7 +44,7 @@ use crate::{
         lent::loan_of,
         peer::Peer,
         tunnel::{self, Limits},
-        under_way::may_be_kept,
+        under_way::{may_be_kept, may_be_kept_of},
     },
     interim::{self, Interims},
     problem::Problem,
@@ -140,7 +140,8 @@ pub(super) async fn exchange<S, B>(
         }
         return;
     }
-    let under_way = config.under_way.as_ref().map(|answers| {
+    let answers = config.under_way.as_ref().filter(|_| may_be_kept_of(request.method()));
+    let under_way = answers.map(|answers| {
         let seat = answers.seat();
         seat.begin();
         seat
