@@ -4,6 +4,7 @@
 
 mod below;
 mod caches;
+mod changes;
 mod crowd;
 mod first_byte;
 mod fleet;
@@ -12,7 +13,6 @@ mod memory;
 mod options;
 mod purges;
 mod report;
-mod restart;
 mod rival;
 mod samples;
 mod server;
@@ -30,7 +30,7 @@ use self::{
 use crate::{gateway::told_to_stop, machine::Machine};
 
 const CASES: [&str; 8] =
-    ["below", "memory", "first-byte", "purges", "crowd", "restart", "warm", "rival"];
+    ["below", "memory", "first-byte", "purges", "crowd", "changes", "warm", "rival"];
 
 /// Measures, writes the file that was asked for, and gives the text to print.
 pub(crate) async fn measure(options: &Options) -> anyhow::Result<String> {
@@ -72,7 +72,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
             "first-byte" => first_byte::run(&mut bench).await,
             "purges" => purges::run(&mut bench).await,
             "crowd" => crowd::run(&mut bench).await,
-            "restart" => restart::run(&mut bench).await,
+            "changes" => changes::run(&mut bench).await,
             "warm" => warm::run(&mut bench).await,
             _ => rival::run(&mut bench).await,
         };

@@ -13,7 +13,7 @@ pub(crate) struct Options {
     /// A minute or two: fewer rounds, a shorter load after the restart
     #[arg(long)]
     pub(super) short: bool,
-    /// Only these cases: below, memory, first-byte, purges, crowd, restart, warm, rival
+    /// Only these cases: below, memory, first-byte, purges, crowd, changes, warm, rival
     #[arg(long, value_name = "CASE", value_delimiter = ',')]
     pub(super) only: Vec<String>,
     /// Write everything that was seen

@@ -212,7 +212,7 @@ fn what_is_explained_is_what_the_next_request_finds() {
             if is_cached {
                 prop_assert!(said.contains(&format!("key=\"{}\"", rows["key"])), "{context}");
             } else {
-                prop_assert_eq!(&rows["key"], "none: it passes", "{}", &context);
+                prop_assert!(rows["key"].starts_with("none: it passes"), "{}", &context);
                 let why = match rows["cache"] == "true" {
                     false => "fwd=bypass",
                     true if is_retrieval => "detail=authorization",
