@@ -31,24 +31,32 @@ enum Held {
     Stream(BTreeMap<u64, Vec<Bytes>>),
 }
 
-/// Gives the part of an entry of this kind, which is made if there is none.
+/// Two functions for what is held as this kind: one makes it if there is none, the other only looks.
 macro_rules! held {
-    ($name:ident, $kind:ident, $of:ty) => {
-        fn $name(&mut self, key: &[u8]) -> Result<&mut $of, Refused> {
+    ($make:ident, $look:ident, $kind:ident, $of:ty) => {
+        fn $make(&mut self, key: &[u8]) -> Result<&mut $of, Refused> {
             let made = || Entry { held: Held::$kind(Default::default()), until_ms: None };
             match &mut self.0.entry(key.to_vec()).or_insert_with(made).held {
                 Held::$kind(held) => Ok(held),
                 _ => Err(WRONG_TYPE),
             }
         }
+
+        fn $look<T>(&self, key: &[u8], see: impl FnOnce(&$of) -> T) -> Result<T, Refused> {
+            match self.0.get(key).map(|entry| &entry.held) {
+                None => Ok(see(&Default::default())),
+                Some(Held::$kind(held)) => Ok(see(held)),
+                Some(_) => Err(WRONG_TYPE),
+            }
+        }
     };
 }
 
 impl Keyspace {
-    held!(hash, Hash, BTreeMap<Bytes, Bytes>);
-    held!(set, Set, BTreeSet<Bytes>);
-    held!(sorted, Sorted, BTreeMap<Bytes, u64>);
-    held!(stream, Stream, BTreeMap<u64, Vec<Bytes>>);
+    held!(hash, in_hash, Hash, BTreeMap<Bytes, Bytes>);
+    held!(set, in_set, Set, BTreeSet<Bytes>);
+    held!(sorted, in_sorted, Sorted, BTreeMap<Bytes, u64>);
+    held!(stream, in_stream, Stream, BTreeMap<u64, Vec<Bytes>>);
 
     /// Lets go all keys that begin so, and have this in them.
     pub(super) fn forget(&mut self, begin: &str, part: &str) {
@@ -82,8 +90,10 @@ impl Keyspace {
         let word = |at: usize| words.get(at).map_or(&b""[..], |word| &word[..]);
         let (key, rest, now_ms) = (word(1), words.get(2..).unwrap_or_default(), now_us / 1000);
         let is_over = |entry: &Entry| entry.until_ms.is_some_and(|until| until <= now_ms);
-        if self.0.get(key).is_some_and(is_over) {
-            self.0.remove(key);
+        for key in words.iter().skip(1) {
+            if self.0.get(key).is_some_and(is_over) {
+                self.0.remove(key);
+            }
         }
         let answer = match word(0) {
             b"PING" => Value::SimpleString("PONG".into()),
@@ -127,7 +137,9 @@ impl Keyspace {
                     1
                 }))
             }
-            b"HGET" => self.hash(key)?.get(word(2)).map_or(Value::Nil, |value| text(value)),
+            b"HGET" => {
+                self.in_hash(key, |hash| hash.get(word(2)).map_or(Value::Nil, |it| text(it)))?
+            }
             b"HSET" | b"HSETNX" => {
                 let (is_careful, hash) = (word(0) == b"HSETNX", self.hash(key)?);
                 let pairs = rest.chunks_exact(2);
@@ -137,10 +149,10 @@ impl Keyspace {
                 let hash = self.hash(key)?;
                 count(rest.iter().filter(|field| hash.remove(*field).is_some()).count())
             }
-            b"HLEN" => count(self.hash(key)?.len()),
-            b"HVALS" => list(self.hash(key)?.values().map(|value| text(value))),
-            b"HGETALL" => fields(self.hash(key)?),
-            b"HSCAN" => Value::Array(vec![number(0), fields(self.hash(key)?)]),
+            b"HLEN" => self.in_hash(key, |hash| count(hash.len()))?,
+            b"HVALS" => self.in_hash(key, |hash| list(hash.values().map(|value| text(value))))?,
+            b"HGETALL" => self.in_hash(key, fields)?,
+            b"HSCAN" => Value::Array(vec![number(0), self.in_hash(key, fields)?]),
             b"SADD" => {
                 let set = self.set(key)?;
                 count(rest.iter().filter(|member| set.insert((*member).clone())).count())
@@ -149,12 +161,12 @@ impl Keyspace {
                 let set = self.set(key)?;
                 count(rest.iter().filter(|member| set.remove(*member)).count())
             }
-            b"SCARD" => count(self.set(key)?.len()),
+            b"SCARD" => self.in_set(key, |set| count(set.len()))?,
             b"ZADD" => {
                 let is_new = self.sorted(key)?.insert(word(3).to_vec(), integer(word(2))).is_none();
                 count(usize::from(is_new))
             }
-            b"ZCARD" => count(self.sorted(key)?.len()),
+            b"ZCARD" => self.in_sorted(key, |sorted| count(sorted.len()))?,
             b"ZPOPMIN" => {
                 let sorted = self.sorted(key)?;
                 let least = sorted.iter().min_by_key(|(_, score)| **score);
@@ -186,9 +198,11 @@ impl Keyspace {
                 };
                 let until = if word(3) == b"+" { u64::MAX } else { integer(word(3)) };
                 let most = if word(4) == b"COUNT" { integer(word(5)) as usize } else { usize::MAX };
-                list(self.stream(key)?.range(after..=until).take(most).map(entry))
+                self.in_stream(key, |log| list(log.range(after..=until).take(most).map(entry)))?
             }
-            b"XREVRANGE" => list(self.stream(key)?.last_key_value().into_iter().map(entry)),
+            b"XREVRANGE" => {
+                self.in_stream(key, |log| list(log.last_key_value().into_iter().map(entry)))?
+            }
             other => panic!("{} is not simulated", String::from_utf8_lossy(other)),
         };
         self.drop_empty(key);

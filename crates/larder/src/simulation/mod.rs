@@ -37,6 +37,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+#[cfg(feature = "redis")]
+mod against;
 mod below;
 mod dice;
 #[cfg(feature = "redis")]
