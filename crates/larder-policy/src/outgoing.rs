@@ -5,7 +5,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{answer_fields::AnswerFields, list, tags_out::TagField};
+use crate::{
+    answer_fields::AnswerFields,
+    list,
+    tags_out::{TagBudget, TagField},
+};
 
 /// A field that says how long caches outside may keep an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +70,7 @@ pub struct Outgoing {
     control: Vec<(HeaderName, HeaderValue)>,
     /// Where tags stand. `None`: where the origin wrote them.
     tags: Option<Vec<TagField>>,
+    budget: TagBudget,
 }
 
 /// What a cache knows of an answer that goes out.
@@ -125,6 +130,12 @@ impl Outgoing {
         self
     }
 
+    /// So many tags stand in each of these fields.
+    pub fn tag_budget(mut self, budget: TagBudget) -> Outgoing {
+        self.budget = budget;
+        self
+    }
+
     /// Whether answers go out as they are.
     #[inline]
     pub fn changes_nothing(&self) -> bool {
@@ -169,7 +180,7 @@ impl Outgoing {
         let (Some(fields), Some(tags)) = (&self.tags, &known.tags) else { return 0 };
         let mut left_out = 0;
         for field in fields {
-            if let Some((value, more)) = field.value(tags) {
+            if let Some((value, more)) = field.value(tags, self.budget) {
                 left_out = left_out.max(more);
                 let value = HeaderValue::try_from(value).expect("portable tags and separators");
                 headers.insert(field.name(), value);

@@ -9,8 +9,26 @@ use std::borrow::Cow;
 /// Of an answer, those that did not fit are these. Whoever purges by tag purges it as well.
 pub const OVERFLOW: &str = "larder-overflow";
 
-/// Tags of one answer that go out.
+/// Tags of one answer that go out, if nothing else is said.
 pub const MOST_TAGS: usize = 50;
+
+/// How many tags of an answer go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagBudget {
+    /// So many in a field, [`OVERFLOW`] included: at least 1.
+    pub tags: usize,
+    /// Bytes of a field's value, at least [`LEAST_BYTES`]. `None`: as many as its vendor takes ([`TagField::most_bytes`]).
+    pub bytes: Option<usize>,
+}
+
+/// Less is no budget: a tag that goes out may be as long.
+pub const LEAST_BYTES: usize = LONGEST;
+
+impl Default for TagBudget {
+    fn default() -> Self {
+        TagBudget { tags: MOST_TAGS, bytes: None }
+    }
+}
 
 /// Before a hash.
 const HASHED: &str = "larder-";
@@ -96,15 +114,16 @@ impl TagField {
     }
 
     /// Its value for an answer with these tags, and how many did not fit. `None`: there are none.
-    pub fn value(self, tags: &[impl AsRef<str>]) -> Option<(String, usize)> {
+    pub fn value(self, tags: &[impl AsRef<str>], budget: TagBudget) -> Option<(String, usize)> {
+        let most_bytes = budget.bytes.unwrap_or(self.most_bytes()).max(LEAST_BYTES);
         let mut out: Vec<Cow<'_, str>> = tags.iter().map(|tag| tag_out(tag.as_ref())).collect();
         out.sort_unstable();
         out.dedup();
         let all = out.len();
         let bytes = |tags: &[Cow<'_, str>]| tags.iter().map(|tag| tag.len() + 1).sum::<usize>();
-        if all > MOST_TAGS || bytes(&out) > self.most_bytes() + 1 {
-            out.truncate(MOST_TAGS - 1);
-            while bytes(&out) + OVERFLOW.len() > self.most_bytes() {
+        if all > budget.tags || bytes(&out) > most_bytes + 1 {
+            out.truncate(budget.tags.saturating_sub(1));
+            while bytes(&out) + OVERFLOW.len() > most_bytes {
                 out.pop();
             }
         }
@@ -134,6 +153,12 @@ mod tests {
         ]
     }
 
+    fn any_budget() -> impl Strategy<Value = TagBudget> {
+        let own = (1..100_usize, proptest::option::of(LEAST_BYTES..2000));
+        let own = own.prop_map(|(tags, bytes)| TagBudget { tags, bytes });
+        prop_oneof![Just(TagBudget::default()), own]
+    }
+
     proptest! {
         #[test]
         fn different_tags_go_out_as_different_ones_that_everybody_takes(
@@ -155,15 +180,17 @@ mod tests {
         #[test]
         fn whatever_is_purged_by_a_tag_is_in_the_field_of_each_answer_that_has_it(
             tags in vec(any_tag(), 0..120),
+            budget in any_budget(),
         ) {
             for field in TagField::ALL {
-                let Some((value, left_out)) = field.value(&tags) else {
+                let Some((value, left_out)) = field.value(&tags, budget) else {
                     prop_assert!(tags.is_empty());
                     continue;
                 };
-                prop_assert!(value.len() <= field.most_bytes(), "{} {}", field.name(), value.len());
+                let most_bytes = budget.bytes.unwrap_or(field.most_bytes());
+                prop_assert!(value.len() <= most_bytes, "{} {}", field.name(), value.len());
                 let there: HashSet<&str> = value.split(field.separator()).collect();
-                prop_assert!(there.len() <= MOST_TAGS);
+                prop_assert!(there.len() <= budget.tags);
                 prop_assert_eq!(left_out > 0, there.contains(OVERFLOW));
                 for tag in &tags {
                     prop_assert!(purged_by(tag).iter().any(|purged| there.contains(&**purged)));
@@ -184,7 +211,7 @@ mod tests {
             (TagField::CdnTag, 26, 40, 2),
             (TagField::CacheTag, 0, 1, 0),
         ] {
-            let value = field.value(&tags(count, length));
+            let value = field.value(&tags(count, length), TagBudget::default());
             let said = value.as_ref().map_or(0, |(_, left_out)| *left_out);
             assert_eq!(said, left_out, "{field:?} {count} of {length}");
             assert_eq!(value.is_none(), count == 0);

@@ -132,3 +132,29 @@ async fn tags_that_a_reload_has_told_otherwise_are_purged_as_they_were_and_as_th
         assert_eq!(read(varnish.address, "/a").await, version.load(SeqCst));
     }
 }
+
+#[tokio::test]
+async fn so_many_tags_go_out_as_is_said() {
+    let version = Arc::new(AtomicU64::new(1));
+    let origin = pages(&version).await;
+    let port = free_port();
+    for (rules, tags, bytes) in [
+        ("", 50, 16_384),
+        ("cdn_tags_max = 20", 20, 16_384),
+        ("cdn_tags_max = 70", 70, 16_384),
+        ("cdn_tags_max_bytes = \"128B\"", 19, 128),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[server]\nlisten = {port}\ntrusted_peers = [\"127.0.0.1\"]\n[admin]\nlisten = 0\n[defaults]\n{TOLD}\n{rules}\n\
+             [upstream.app]\nurl = \"http://{}\"\n",
+            origin.address
+        );
+        fs::write(folder.path().join("larder.toml"), text).unwrap();
+        let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+        let answer = larder.get_with("/many", "x-forwarded-for: 192.0.2.1\r\n").await;
+        let told = answer.field("surrogate-key").unwrap();
+        assert_eq!(told.split(' ').count(), tags, "{rules}: {told}");
+        assert!(told.len() <= bytes && told.ends_with(" larder-overflow"), "{rules}: {told}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::uri::Authority;
 use larder::Mode;
 
 use super::drivers;
@@ -29,6 +30,21 @@ pub enum What {
     Host(String),
     /// Everything of this account's service, zone or distribution.
     Everything,
+}
+
+impl What {
+    /// Bytes of its name.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            What::Tag(text) | What::Prefix(text) | What::Host(text) => text.len(),
+            What::Url(url) => {
+                let parts = [url.scheme_str(), url.authority().map(Authority::as_str)];
+                let before: usize = parts.into_iter().flatten().map(str::len).sum();
+                before + url.path_and_query().map_or(0, |path| path.as_str().len())
+            }
+            What::Everything => 0,
+        }
+    }
 }
 
 /// How much a vendor takes.

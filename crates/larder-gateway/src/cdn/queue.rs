@@ -159,6 +159,14 @@ pub(super) enum Fate {
     },
 }
 
+/// How much goes into one job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub(super) wishes: usize,
+    /// Of the names of what is wished for.
+    pub(super) bytes: usize,
+}
+
 impl Queue {
     pub(super) fn new(propagation: Duration) -> Queue {
         Queue {
@@ -338,13 +346,14 @@ impl Queue {
         self.due.first().map(|(at, ..)| *at).into_iter().chain(repeats).min()
     }
 
-    /// What is due, as many different wishes as that, in the order of the log.
-    pub(super) fn take(&mut self, most: usize, now: Instant) -> Option<Job> {
+    /// What is due, as many different wishes as that with names of as many bytes, in the order of the log; at least one.
+    pub(super) fn take(&mut self, most: Most, now: Instant) -> Option<Job> {
         if let Some(job) = self.take_repeat(now) {
             return Some(job);
         }
         let mut job = Job { wishes: Vec::new(), units: Vec::new(), since: now, again: None };
         let mut places: HashMap<(What, bool), usize> = HashMap::new();
+        let mut bytes = 0;
         while let Some(next @ (at, number, place)) = self.due.first().copied() {
             if at > now {
                 break;
@@ -356,9 +365,12 @@ impl Queue {
             let unit = &mut purge.wishes[place];
             let named = (unit.wish.what.clone(), unit.wish.mode == Mode::Hard);
             let is_there = places.get(&named).copied();
-            if is_there.is_none() && job.wishes.len() >= most.max(1) {
+            let more = if is_there.is_none() { unit.wish.what.bytes() } else { 0 };
+            let is_full = job.wishes.len() >= most.wishes || bytes + more > most.bytes;
+            if is_there.is_none() && is_full && !job.wishes.is_empty() {
                 break;
             }
+            bytes += more;
             let there = is_there.unwrap_or_else(|| {
                 job.wishes.push(unit.wish.clone());
                 job.units.push(Vec::new());
@@ -524,6 +536,10 @@ mod tests {
 
     use super::*;
 
+    pub(super) fn most(wishes: usize) -> Most {
+        Most { wishes, bytes: usize::MAX }
+    }
+
     pub(super) fn wish(tag: &str) -> Result<Wish, String> {
         Ok(Wish { what: What::Tag(tag.to_owned()), mode: Mode::Hard })
     }
@@ -547,10 +563,10 @@ mod tests {
     fn where_nothing_older_is_under_way_one_call_is_enough() {
         let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
         queue.enter(1, vec![wish("a")], now);
-        assert!(queue.take(10, now).is_none(), "the tiers inside have not applied it");
+        assert!(queue.take(most(10), now).is_none(), "the tiers inside have not applied it");
         queue.hand_out(&[1], true, now);
         queue.clear(&[1], now);
-        let job = queue.take(10, now).unwrap();
+        let job = queue.take(most(10), now).unwrap();
         done(&mut queue, &job, now, now);
         assert_eq!(states(&mut queue), [(1, State::Queued), (1, State::Confirmed)]);
         assert_eq!(queue.len(), 0);
@@ -561,12 +577,12 @@ mod tests {
         let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
         queue.enter(1, vec![wish("a")], now);
         queue.hand_out(&[1], true, now);
-        let job = queue.take(10, now).unwrap();
+        let job = queue.take(most(10), now).unwrap();
         // They end while it is under way.
         queue.clear(&[1], now + after(1));
         done(&mut queue, &job, now, now + after(2));
         assert_eq!(states(&mut queue).last(), Some(&(1, State::Sent)));
-        let job = queue.take(10, now + after(2)).unwrap();
+        let job = queue.take(most(10), now + after(2)).unwrap();
         done(&mut queue, &job, now + after(2), now + after(3));
         assert_eq!(states(&mut queue), [(1, State::Confirmed)]);
     }
@@ -577,11 +593,11 @@ mod tests {
         queue.enter(1, vec![wish("a")], now);
         queue.hand_out(&[1], true, now);
         queue.clear(&[1], now);
-        let job = queue.take(10, now).unwrap();
+        let job = queue.take(most(10), now).unwrap();
         done(&mut queue, &job, now, now + after(1));
         assert_eq!(queue.next_due(), Some(now + after(6)));
-        assert!(queue.take(10, now + after(5)).is_none());
-        let job = queue.take(10, now + after(6)).unwrap();
+        assert!(queue.take(most(10), now + after(5)).is_none());
+        let job = queue.take(most(10), now + after(6)).unwrap();
         done(&mut queue, &job, now + after(6), now + after(7));
         assert_eq!(states(&mut queue).last(), Some(&(1, State::Confirmed)));
     }
@@ -591,13 +607,13 @@ mod tests {
         let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
         queue.enter(1, vec![wish("a")], now);
         queue.hand_out(&[1], false, now);
-        let early = queue.take(10, now).unwrap();
+        let early = queue.take(most(10), now).unwrap();
         // Clear it cannot be yet.
         queue.clear(&[1], now);
         queue.hand_out(&[1], true, now + after(1));
         queue.clear(&[1], now + after(1));
         done(&mut queue, &early, now, now + after(2));
-        let job = queue.take(10, now + after(2)).unwrap();
+        let job = queue.take(most(10), now + after(2)).unwrap();
         done(&mut queue, &job, now + after(2), now + after(2));
         assert_eq!(states(&mut queue).last(), Some(&(1, State::Confirmed)));
     }
@@ -616,8 +632,26 @@ mod tests {
             };
             job.wishes.iter().map(tag).collect()
         };
-        assert_eq!(queue.take(3, now).map(named).unwrap(), ["a", "b", "c"]);
-        assert_eq!(queue.take(3, now).map(named).unwrap(), ["d"]);
+        assert_eq!(queue.take(most(3), now).map(named).unwrap(), ["a", "b", "c"]);
+        assert_eq!(queue.take(most(3), now).map(named).unwrap(), ["d"]);
+    }
+
+    #[test]
+    fn a_job_has_names_of_no_more_bytes_and_one_that_is_longer_has_one_for_itself() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        let tags = ["four", "five", "nine-bytes", "four", "x"];
+        for (number, tag) in (1..).zip(tags) {
+            queue.enter(number, vec![wish(tag)], now);
+        }
+        queue.hand_out(&[1, 2, 3, 4, 5], true, now);
+        let mut bytes = || {
+            let job = queue.take(Most { wishes: 10, bytes: 8 }, now);
+            job.map(|job| job.wishes.iter().map(|wish| wish.what.bytes()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            [bytes(), bytes(), bytes(), bytes()],
+            [Some(vec![4, 4]), Some(vec![10]), Some(vec![4, 1]), None]
+        );
     }
 
     #[test]
@@ -631,7 +665,7 @@ mod tests {
         assert_eq!(queue.len(), 1);
         queue.hand_out(&[10], true, now);
         queue.clear(&[10], now);
-        let job = queue.take(10, now).unwrap();
+        let job = queue.take(most(10), now).unwrap();
         done(&mut queue, &job, now, now);
         let last = queue.take_changes().pop().unwrap();
         assert_eq!((last.from, last.to, last.state), (1, 10, State::Confirmed));
@@ -729,7 +763,7 @@ mod tests {
                         }
                     }
                     Step::Take => {
-                        jobs.extend(queue.take(2, now).map(|job| (job, now)));
+                        jobs.extend(queue.take(most(2), now).map(|job| (job, now)));
                     }
                     Step::Answer(outcome) if !jobs.is_empty() => {
                         let (job, mut began) = jobs.remove(0);

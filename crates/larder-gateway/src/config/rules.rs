@@ -203,6 +203,16 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = ["Surrogate-Key"])]
     pub cdn_tags: Option<Vec<TagWord>>,
+    /// How many tags stand in each of these fields, larder-overflow among them, which stands for all that did not fit.
+    /// Default 50, which all CDNs take; from 1 to 1000
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 50)]
+    pub cdn_tags_max: Option<Count>,
+    /// How many bytes such a field may have. Default as its CDN takes: 16,384 in Surrogate-Key and Cache-Tag, 8000 in
+    /// Edge-Cache-Tag and xkey, 1024 in CDN-Tag; from 64 bytes to 64KiB
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"8KiB")]
+    pub cdn_tags_max_bytes: Option<Size>,
     /// Whether what is stored gets an ETag of its own where the service gave none. Default false
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = true)]
@@ -321,6 +331,8 @@ impl Rules {
             cdn_cache_control: self.cdn_cache_control.or(others.cdn_cache_control),
             cdn_fields: self.cdn_fields.or(others.cdn_fields),
             cdn_tags: self.cdn_tags.or(others.cdn_tags),
+            cdn_tags_max: self.cdn_tags_max.or(others.cdn_tags_max),
+            cdn_tags_max_bytes: self.cdn_tags_max_bytes.or(others.cdn_tags_max_bytes),
             etag: self.etag.or(others.etag),
             max_body: self.max_body.or(others.max_body),
             max_memory: self.max_memory.or(others.max_memory),
@@ -378,6 +390,8 @@ impl Rules {
             cdn_cache_control: None,
             cdn_fields: None,
             cdn_tags: None,
+            cdn_tags_max: None,
+            cdn_tags_max_bytes: None,
             etag: Some(false),
             max_body: None,
             max_memory: None,
@@ -474,6 +488,8 @@ impl Rules {
             cdn_cache_control: said.cdn_cache_control,
             cdn_fields: said.cdn_fields,
             cdn_tags: said.cdn_tags,
+            cdn_tags_max: said.cdn_tags_max.map(|count| count.0),
+            cdn_tags_max_bytes: said.cdn_tags_max_bytes,
             etag: said.etag,
             max_body: said.max_body,
             compress: said.compress,

@@ -10,7 +10,7 @@
 
 pub mod value;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
@@ -28,7 +28,7 @@ use crate::{
     path_type::PathType,
     query::QueryRecipe,
     settings::{Heuristics, Policy, SetCookie},
-    tags_out::TagField,
+    tags_out::{LEAST_BYTES, MOST_TAGS, TagBudget, TagField},
 };
 #[cfg(feature = "compress")]
 use crate::{coding::Coding, compression::Compression};
@@ -97,6 +97,10 @@ pub struct PolicyText {
     pub cdn_fields: Option<Vec<ControlWord>>,
     /// [`Outgoing::tags`].
     pub cdn_tags: Option<Vec<TagWord>>,
+    /// [`TagBudget::tags`]: from 1 to 1000.
+    pub cdn_tags_max: Option<NonZeroUsize>,
+    /// [`TagBudget::bytes`]: from 64 bytes to 64 KiB.
+    pub cdn_tags_max_bytes: Option<Size>,
     /// [`Policy::own_tags`].
     pub etag: Option<bool>,
     /// [`Policy::max_body_bytes`].
@@ -236,6 +240,9 @@ pub type Wrong = (&'static str, String);
 
 /// As long as RFC 9111 has a number for.
 const LONGEST: Duration = Duration::from_secs(1 << 31);
+/// No CDN takes more tags of an answer, nor more bytes of them.
+const MOST_TAGS_SAID: usize = 1000;
+const MOST_TAG_BYTES_SAID: usize = 64 << 10;
 
 impl PolicyText {
     /// The policy that it says.
@@ -337,6 +344,16 @@ impl PolicyText {
             }
             outgoing = outgoing.tags(fields);
         }
+        let tags = self.cdn_tags_max.map_or(MOST_TAGS, NonZeroUsize::get);
+        if tags > MOST_TAGS_SAID {
+            return Err(("cdn_tags_max", format!("it is from 1 to {MOST_TAGS_SAID}")));
+        }
+        let bytes = self.cdn_tags_max_bytes.as_ref().map(|bytes| bytes.0.as_u64());
+        let bytes = bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if bytes.is_some_and(|bytes| !(LEAST_BYTES..=MOST_TAG_BYTES_SAID).contains(&bytes)) {
+            return Err(("cdn_tags_max_bytes", format!("it is from {LEAST_BYTES} bytes to 64KiB")));
+        }
+        outgoing = outgoing.tag_budget(TagBudget { tags, bytes });
         Ok(outgoing)
     }
 
@@ -372,6 +389,8 @@ impl PolicyText {
             cdn_cache_control: _,
             cdn_fields: _,
             cdn_tags: _,
+            cdn_tags_max: _,
+            cdn_tags_max_bytes: _,
             etag,
             max_body,
             ..

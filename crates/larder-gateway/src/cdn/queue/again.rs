@@ -202,7 +202,7 @@ mod tests {
     use larder::Mode;
 
     use super::{
-        super::tests::{after, done, wish},
+        super::tests::{after, done, most, wish},
         *,
     };
     use crate::cdn::driver::What;
@@ -222,17 +222,17 @@ mod tests {
             if is_clear_first {
                 queue.clear(&[1, 2], now);
             }
-            let job = queue.take(10, now).unwrap();
+            let job = queue.take(most(10), now).unwrap();
             // The vendor may have done it then; its answer is lost.
             queue.repeat(&job, &[0, 1], (now + after(3), under("x")), &"no answer".into());
             queue.clear(&[1, 2], now + after(1));
             assert_eq!(queue.next_due(), Some(now + after(3)));
-            assert!(queue.take(10, now + after(2)).is_none());
-            let repeated = queue.take(10, now + after(3)).unwrap();
+            assert!(queue.take(most(10), now + after(2)).is_none());
+            let repeated = queue.take(most(10), now + after(3)).unwrap();
             assert_eq!(repeated.wishes, job.wishes);
             assert_eq!(&*repeated.again.as_ref().unwrap().batch, "x");
             done(&mut queue, &repeated, now + after(3), now + after(3));
-            let next = queue.take(10, now + after(3));
+            let next = queue.take(most(10), now + after(3));
             assert_eq!(next.is_none(), is_clear_first);
             if let Some(next) = next {
                 assert!(next.again.is_none(), "what is to be done once more has another name");
@@ -248,15 +248,15 @@ mod tests {
         queue.enter(1, vec![wish("a")], now);
         queue.enter(2, vec![wish("b")], now);
         queue.hand_out(&[1, 2], true, now);
-        let job = queue.take(10, now).unwrap();
+        let job = queue.take(most(10), now).unwrap();
         queue.repeat(&job, &[0, 1], (now + after(9), under("x")), &"no answer".into());
         queue.remove(1);
-        let next = queue.take(10, now + after(9)).unwrap();
+        let next = queue.take(most(10), now + after(9)).unwrap();
         assert_eq!((next.wishes.len(), next.again.is_none()), (1, true));
         assert_eq!(queue.take_released(), [7]);
         queue.enter(3, vec![wish("c")], now);
         queue.collapse(4, Ok(Wish { what: What::Everything, mode: Mode::Hard }), now);
-        assert!(queue.take(10, now + after(9)).is_none(), "it waits for the tiers inside");
+        assert!(queue.take(most(10), now + after(9)).is_none(), "it waits for the tiers inside");
     }
 
     fn left(parts: &[&str], digest: Name) -> repeat::Kept {
@@ -282,12 +282,12 @@ mod tests {
                 queue.hand_out(&[number], true, now);
                 queue.clear(&[number], now);
             }
-            let other = queue.take(10, now).unwrap();
+            let other = queue.take(most(10), now).unwrap();
             assert_eq!(other.wishes, [wish("c").unwrap()], "what was not in it goes its own way");
             done(&mut queue, &other, now, now);
-            assert!(queue.take(10, now).is_none());
+            assert!(queue.take(most(10), now).is_none());
             queue.all_are_back(now);
-            let again = queue.take(10, now).unwrap();
+            let again = queue.take(most(10), now).unwrap();
             match comes_back && is_same {
                 true => {
                     assert_eq!(&*again.again.as_ref().unwrap().batch, "x");
@@ -314,7 +314,7 @@ mod tests {
             if is_clear {
                 queue.clear(&[number], now);
             }
-            let job = queue.take(10, now).unwrap();
+            let job = queue.take(most(10), now).unwrap();
             (queue, job)
         };
         let ((mut queue, first), (_, same), (_, clear)) =
@@ -324,7 +324,7 @@ mod tests {
         assert_ne!(name(&first), name(&clear), "the first may have been done too early for this");
         done(&mut queue, &first, now, now);
         queue.clear(&[piece], now);
-        assert_ne!(name(&first), name(&queue.take(10, now).unwrap()));
+        assert_ne!(name(&first), name(&queue.take(most(10), now).unwrap()));
         for other in [5, FIRST_OF_LIST] {
             assert_eq!(name(&job(other, false).1), None, "{other}");
         }

@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep_until};
 use self::questions::{Question, Questions};
 use super::{
     CallEnd, Cdn, Inside,
-    driver::{Call, Said, Wish},
+    driver::{Bounds, Call, Said, Wish},
     drivers, hidden,
-    queue::{Fate, Job, Queue, Under},
+    queue::{Fate, Job, Most, Queue, Under},
     rate::pause_after,
 };
 use crate::origins::dice::dice;
@@ -106,7 +106,8 @@ impl Worker {
 
     /// Questions and what is new take turns: neither keeps the other waiting.
     fn next(&mut self, now: Instant) -> Option<Next> {
-        let most = self.cdn().config.bounds.most_in_a_call;
+        let Bounds { most_in_a_call, most_bytes, .. } = self.cdn().config.bounds;
+        let most = Most { wishes: most_in_a_call, bytes: most_bytes };
         let question = match self.has_asked {
             true => None,
             false => self.questions.take(now),

@@ -11,7 +11,7 @@ use crate::{
     },
     config::{
         schema::{OfVendor, Written},
-        value::{Count, HostName, Time},
+        value::{Count, HostName, Size, Time},
     },
 };
 
@@ -42,6 +42,10 @@ pub struct CdnPart {
     /// How many tags or URLs go into one call: no more than its vendor takes. Default as its vendor says
     #[schemars(example = 100)]
     pub max_per_call: Option<Count>,
+    /// How many bytes the tags or URLs of one call may have together: no more than its vendor takes. A longer one has a call
+    /// for itself. Default as its vendor says
+    #[schemars(example = &"16KiB")]
+    pub max_bytes_per_call: Option<Size>,
     /// So long after a purge is done its edges may still be filled with what an inner node of it had: then it is purged
     /// once more. Default as its vendor says
     #[schemars(example = &"5s")]

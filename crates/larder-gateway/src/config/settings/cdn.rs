@@ -92,11 +92,19 @@ impl Check<'_> {
                 format!("{} takes {} in a call at most", driver.vendor(), own.most_in_a_call);
             self.note(&format!("{path}.max_per_call"), what);
         }
+        let most_bytes = part.max_bytes_per_call.as_ref().map_or(own.most_bytes, |bytes| {
+            usize::try_from(bytes.0.as_u64()).unwrap_or(usize::MAX)
+        });
+        if most_bytes > own.most_bytes || most_bytes == 0 {
+            let what = format!("{} takes 1 to {} bytes in a call", driver.vendor(), own.most_bytes);
+            self.note(&format!("{path}.max_bytes_per_call"), what);
+        }
         if part.account.as_ref().is_some_and(|account| !is_name_of(account)) {
             self.note(&format!("{path}.account"), NAME);
         }
         let bounds = Bounds {
             most_in_a_call: per_call,
+            most_bytes,
             calls_a_second: part
                 .calls_per_minute
                 .map_or(own.calls_a_second, |count| count.0.get() as f64 / 60.0),
@@ -109,7 +117,6 @@ impl Check<'_> {
                 (Duration::ZERO, LONGEST_PROPAGATION),
                 own.propagation,
             ),
-            ..own
         };
         let timeout = self.cdn_time(
             &format!("{path}.call_timeout"),

@@ -42,6 +42,15 @@ impl Check<'_> {
             let what = "cdn_fields says where cdn_cache_control stands: say that as well";
             self.note(&format!("{path}.cdn_fields"), what);
         }
+        for (key, is_said) in [
+            ("cdn_tags_max", said.cdn_tags_max.is_some()),
+            ("cdn_tags_max_bytes", said.cdn_tags_max_bytes.is_some()),
+        ] {
+            if is_said && effective.cdn_tags.is_none() {
+                let what = format!("{key} is a bound of cdn_tags: say that as well");
+                self.note(&format!("{path}.{key}"), what);
+            }
+        }
         if said.cdn_fields.as_ref().is_some_and(Vec::is_empty) {
             self.note(
                 &format!("{path}.cdn_fields"),
