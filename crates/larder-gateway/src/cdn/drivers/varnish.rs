@@ -117,6 +117,15 @@ fn counted(answer: &Answer) -> Option<u64> {
     digits.filter(|digits| !digits.is_empty()).find_map(|digits| digits.parse().ok())
 }
 
+/// None is not worth a word: when the same is purged once more, what the first call let go still stands there.
+fn shown(count: u64) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("1 object".to_owned()),
+        _ => Some(format!("{count} objects")),
+    }
+}
+
 impl Driver for Varnish {
     fn vendor(&self) -> &'static str {
         "varnish"
@@ -197,7 +206,7 @@ impl Driver for Varnish {
 
     fn said(&self, _call: &Call, answer: &Answer, now: SystemTime) -> Said {
         match answer.head.status.is_success() {
-            true => Said::Done { id: counted(answer).map(|count| format!("{count} objects")) },
+            true => Said::Done { id: counted(answer).and_then(shown) },
             false => failed(answer, now),
         }
     }
