@@ -19,6 +19,14 @@ export default defineConfig([
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            { regex: '/crates/(?!.*\\?raw$)', message: 'The image builds the page from web/ alone: import it with ?raw, in tests.' },
+          ],
+        },
+      ],
       // `onClick={() => choose(null)}` reads better than a block around one call.
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
     },

@@ -13,6 +13,8 @@ export default defineConfig({
   server: {
     port: 5173,
     strictPort: true,
+    // Tests hold the console against the description of the admin API.
+    fs: { allow: ['.', '../crates/larder-admin/openapi.json'] },
     proxy: { '/config.json': pageServer, '/crowd': pageServer },
   },
   test: {

@@ -1,11 +1,12 @@
 // The admin API as `openapi.json` describes it: whether an answer is as described, and whether the console reads what there is.
-import openapi from '../../../../../crates/larder-admin/openapi.json';
+// As a text: of that no compiler asks for the file where the page is built alone, as in the image.
+import openapi from '../../../../../crates/larder-admin/openapi.json?raw';
 import { isRecord } from '../../../wire/decode';
 import type { Decoder } from '../../../wire/decode';
 
 type Schema = Readonly<Record<string, unknown>>;
 
-const DESCRIBED: unknown = openapi;
+const DESCRIBED: unknown = JSON.parse(openapi);
 
 /** What stands at a place of the description. */
 function at(...path: readonly string[]): Schema {
