@@ -14,7 +14,7 @@ export default defineConfig({
     port: 5173,
     strictPort: true,
     // Tests hold the console against the description of the admin API.
-    fs: { allow: ['.', '../crates/larder-admin/openapi.json'] },
+    fs: { allow: ['.', '../crates/larder-admin'] },
     proxy: { '/config.json': pageServer, '/crowd': pageServer },
   },
   test: {
