@@ -50,6 +50,8 @@ use larder_admin::{
 };
 use tower::Service;
 
+#[doc(hidden)]
+pub use self::hits::Unaccounted;
 use self::{
     bounds::Bounds,
     inbound::{Admitted, Pace, span_of},
