@@ -83,10 +83,16 @@ const gatewayViews = () => ({
     async (page) => {
       await page.getByLabel('Tag', { exact: true }).last().fill('post:7');
       await page.getByRole('button', { name: 'Purge 1 entry' }).click();
-      await page.getByText(/purged, everywhere\.|Purged, everywhere\./i).waitFor();
+      await page.getByText(/Purged( \(.+\))?, everywhere\./).waitFor();
     },
   ],
-  theatre: ['#/theatre', sees('requests in the last second')],
+  theatre: [
+    '#/theatre',
+    async (page) => {
+      await page.getByText(/were drawn, one by one/).waitFor();
+      await page.getByRole('region', { name: 'The last that went on' }).getByRole('link').first().waitFor();
+    },
+  ],
 });
 
 /** The same of an application whose cache is a library's. @returns {Record<string, View>} */

@@ -154,6 +154,10 @@ impl Gateway {
         if ids.is_some_and(Sample::is_due) {
             return None;
         }
+        // Whoever watches single requests sees it on the whole way.
+        if ACCOUNTS && self.common.past.onlookers.wants_hit() && settings.config.request_ids {
+            return None;
+        }
         let (fields, target) = (Fields::of_lines(lines), target.as_bytes());
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };

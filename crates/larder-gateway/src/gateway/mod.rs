@@ -27,6 +27,7 @@ mod rate;
 mod refreshing;
 mod target;
 mod upgrades;
+mod watching;
 
 use std::{
     convert::Infallible,

@@ -589,6 +589,35 @@ describe('the theatre', () => {
     await screen.findByText('77');
   });
 
+  test('has single requests go on where the server tells them, as long as one watches, and says how many of all that are', async () => {
+    admin.tellsRequests = true;
+    const user = open('#/theatre');
+    await screen.findByText(/Since you came 0 of 0 were drawn, one by one\./);
+    pass();
+    expect(admin.watching).toBe(1);
+    act(() =>
+      admin.answer(
+        { url: 'http://shop.example/me', verdict: 'miss', reason: 'set-cookie', originSeconds: 0.2 },
+        { url: 'http://shop.example/posts/1', verdict: 'hit', reason: 'hit' },
+      ),
+    );
+    const listed = within(await screen.findByRole('region', { name: 'The last that went on' }));
+    const line = (await listed.findByRole('link', { name: '/me' })).closest('li');
+    expect(line?.textContent).toMatch(/Miss, because the answer sets a cookie .*200\sms of it at the origin/);
+    await listed.findByRole('link', { name: '/posts/1' });
+    pass();
+    await screen.findByText(/Since you came 2 of [\d,]+ were drawn, one by one\./);
+    // More than there are lanes: the others go by, or wait.
+    act(() => admin.answer(...Array.from({ length: 40 }, (_, at) => ({ url: `http://shop.example/posts/${at}`, verdict: 'hit', reason: 'hit' }))));
+    await screen.findByText(/Since you came 10 of/);
+
+    await user.click(screen.getByRole('radio', { name: 'stopped' }));
+    await user.click(screen.getByRole('button', { name: 'Show the next ones' }));
+    await screen.findByText(/Since you came 20 of/);
+    await user.click(screen.getByRole('link', { name: 'Now' }));
+    await waitFor(() => expect(admin.watching).toBe(0));
+  });
+
   test('sends a crowd, says that it is on its way, and what it cost', async () => {
     admin.holdsCrowds = true;
     const user = open('#/theatre');
