@@ -43,6 +43,8 @@ pub(crate) trait Managed: Send + Sync {
         purge: Purge,
         within: Option<Duration>,
     ) -> BoxFuture<'_, Result<Receipt, PurgeError>>;
+    /// Once all purges so far hold in the shared tier, or that has taken so long. `None`: there is none.
+    fn purges_held(&self, within: Duration) -> BoxFuture<'_, Option<TierReceipt>>;
 }
 
 impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
@@ -107,6 +109,10 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
         whom: Forget,
     ) -> BoxFuture<'a, Result<Forgotten, LowerError>> {
         Box::pin(Cache::forget_reader(self, name, whom))
+    }
+
+    fn purges_held(&self, within: Duration) -> BoxFuture<'_, Option<TierReceipt>> {
+        Box::pin(Cache::purges_held(self, within))
     }
 
     fn purge(
@@ -188,6 +194,10 @@ impl Managed for HttpCache {
         whom: Forget,
     ) -> BoxFuture<'a, Result<Forgotten, LowerError>> {
         Box::pin(self.cache().forget_reader(name, whom))
+    }
+
+    fn purges_held(&self, within: Duration) -> BoxFuture<'_, Option<TierReceipt>> {
+        Box::pin(self.cache().purges_held(within))
     }
 
     fn purge(
