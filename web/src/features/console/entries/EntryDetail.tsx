@@ -91,7 +91,7 @@ function Told({ entry, onPurged }: ToldProps) {
           ))}
         </p>
       )}
-      <PurgeEntry entryKey={entry.key} onPurged={onPurged} />
+      <PurgeEntry entryKey={entry.key} cache={entry.cache} onPurged={onPurged} />
       {entry.key.includes('://') ? (
         <p className="soft">
           <a href={hrefOf('explain', { url: entry.key })}>Explain a request for it</a>

@@ -606,6 +606,19 @@ describe('a purge', () => {
     await receipt.findByText(/^Purged \(\d+ entries in memory\), everywhere\.$/);
   });
 
+  test('of one cache of several names it', async () => {
+    admin.otherCache = 'pictures';
+    const user = open('#/purge');
+    await user.click(await screen.findByRole('radio', { name: 'pictures' }));
+    await user.type(screen.getByLabelText('Tag', { selector: 'input:not([type=radio])' }), 'front-page');
+    await screen.findByText(/It touches/);
+    await user.click(await screen.findByRole('button', { name: /^Purge \d+ entries$/ }));
+    await screen.findByRole('heading', { name: /^Receipt/ });
+    const [tried, made] = [true, false].map((isTried) => admin.posted.filter((body) => (body['dry_run'] === true) === isTried).at(-1));
+    expect(tried).toEqual({ tags: ['front-page'], cache: 'pictures', mode: 'soft', dry_run: true });
+    expect(made).toEqual({ tags: ['front-page'], cache: 'pictures', mode: 'soft' });
+  });
+
   test('of everything, or for good, takes a second press', async () => {
     const user = open('#/purge');
     await user.click(screen.getByRole('radio', { name: 'Everything' }));
