@@ -78,7 +78,7 @@ const VIEWS = {
       await page.getByRole('button', { name: 'Purge 120 entries' }).click();
       await page.getByRole('heading', { name: /^Receipt/ }).waitFor();
       server.admin.settle();
-      await page.getByText('Purged, everywhere.').waitFor();
+      await page.getByText(/Purged( \(.+\))?, everywhere\./).waitFor();
     },
   ],
   theatre: ['#/theatre', (page) => page.getByText(/requests in the last second/).waitFor()],

@@ -41,7 +41,7 @@ export async function startGateway(rest, { admin = '', adminPort = 0, files = {}
 async function readPlaces(log) {
   const places = { url: '', admin: '' };
   for await (const line of createInterface({ input: log })) {
-    const [, what, url] = /(listening|admin) on (http:\/\/\S+)/.exec(line) ?? [];
+    const [, what, url] = /(listening|admin) on (https?:\/\/\S+)/.exec(line) ?? [];
     if (what === 'listening' && url !== undefined) places.url = url;
     if (what === 'admin' && url !== undefined) places.admin = url;
     if (line.includes(' caching ')) break;

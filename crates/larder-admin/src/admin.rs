@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Instant, SystemTime},
 };
 
@@ -41,6 +41,7 @@ use crate::{
     purge, purges,
     refresh::Refresh,
     routes::{self, RouteTable, Traffic},
+    settling,
     snapshots::Snapshots,
     stage::{self, Stage},
     stats, tags,
@@ -250,6 +251,7 @@ impl Admin {
             walks,
             snapshots: Arc::new(Snapshots::default()),
             history: History::default(),
+            is_settling: AtomicBool::new(false),
             fleet: self.fleet,
             stage: self.stage,
             started: Instant::now(),
@@ -259,6 +261,7 @@ impl Admin {
         });
         let long_questions = DefaultBodyLimit::max(MAX_QUESTION_BYTES);
         history::begin(&console);
+        settling::begin(&console);
         Router::new()
             .route("/", get(index::index))
             .route("/page.js", get(index::script))
@@ -317,6 +320,7 @@ async fn remembering(
     next: Next,
 ) -> Response {
     history::begin(&console);
+    settling::begin(&console);
     next.run(request).await
 }
 

@@ -1,7 +1,7 @@
 //! Console: what the handlers of the admin API share.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Instant, SystemTime},
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct Console {
     pub(crate) snapshots: Arc<Snapshots>,
     /// What happened in the last hour.
     pub(crate) history: History,
+    /// Somebody looks how far the shared tier is with purges.
+    pub(crate) is_settling: AtomicBool,
     /// Who shares a tier with them.
     pub(crate) fleet: Option<Arc<dyn Fleet>>,
     /// What is offered to whoever watches.

@@ -1,5 +1,5 @@
-//! Events: the counters as a stream, one sample a second, what happened within each, and purges as they go on (server-sent
-//! events).
+//! Events: the counters as a stream, one sample a second, what happened within each, purges as they go on, and single requests
+//! as they are answered (server-sent events).
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -21,6 +21,7 @@ use utoipa::IntoParams;
 
 use crate::{
     console::Console,
+    explain::{Watch, passed},
     history,
     problem::{Problem, ProblemView},
     question::{Question, wrong},
@@ -40,16 +41,18 @@ struct Only {
     stats: bool,
     second: bool,
     purge: bool,
+    requests: bool,
 }
 
 impl Only {
     /// `None`: there is a word that means none.
     fn of_words(words: &str) -> Option<Only> {
-        let mut only = Only { stats: false, second: false, purge: false };
+        let mut only = Only { stats: false, second: false, purge: false, requests: false };
         for word in words.split(',') {
             match word {
                 "stats" => only.stats = true,
                 "second" => only.second = true,
+                "requests" => only.requests = true,
                 "purge" => only.purge = true,
                 _ => return None,
             }
@@ -64,7 +67,8 @@ impl Only {
 #[expect(dead_code, reason = "it says what a question looks like; the text is read by `Question`")]
 pub(crate) struct EventsQuestion {
     /// `stats` (as `/v1/stats`, once a second), `second` (a sample of `/v1/history` as it ends), `purge` (as `/v1/purges`,
-    /// as it goes on), with commas between. Left out: `stats,purge`.
+    /// as it goes on), `requests` (what has become of single requests, as `/v1/requests/{id}` tells it, four times a second:
+    /// of many some, plain hits among them, and how many were left out), with commas between. Left out: `stats,purge`.
     #[param(example = "second,purge")]
     only: Option<String>,
 }
@@ -79,6 +83,11 @@ struct Telling {
     second: u64,
     /// How many changes of purges were.
     purges: u64,
+    /// Where single requests are wanted.
+    watch: Option<Box<dyn Watch>>,
+    looks: Interval,
+    /// Whether it was told that there are any to be told of.
+    has_begun: bool,
     /// Held for as long as the stream is open.
     _permit: OwnedSemaphorePermit,
 }
@@ -101,12 +110,20 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let mut said = Question::of(query.as_deref(), &["only"])?;
     let only = match said.take("only") {
-        None => Only { stats: true, second: false, purge: true },
-        Some(words) => Only::of_words(&words)
-            .ok_or_else(|| wrong(format!("only={words:?} is none of stats, second, purge")))?,
+        None => Only { stats: true, second: false, purge: true, requests: false },
+        Some(words) => Only::of_words(&words).ok_or_else(|| {
+            wrong(format!("only={words:?} is none of stats, second, purge, requests"))
+        })?,
     };
+    if only.requests && console.explain.is_none() {
+        return Err(no_single_ones());
+    }
     let Ok(permit) = Arc::clone(&console.streams).try_acquire_owned() else {
         return Ok(too_many());
+    };
+    let watch = match &console.explain {
+        Some(explain) if only.requests => Some(explain.watch().ok_or_else(no_single_ones)?),
+        _ => None,
     };
     history::begin(&console);
     let stop = console.stop.clone();
@@ -117,10 +134,13 @@ pub(crate) async fn events(
     let purges = console.trail.as_ref().map_or(0, |trail| trail.changed_since(u64::MAX, 0).1);
     let telling = Telling {
         only,
-        ticks: ticks(),
+        ticks: ticks(SAMPLE_EVERY),
         news,
         second: missed.unwrap_or(newest).min(newest),
         purges,
+        watch,
+        looks: ticks(passed::EVERY),
+        has_begun: false,
         _permit: permit,
         console,
     };
@@ -144,13 +164,24 @@ impl Telling {
                 return events;
             }
         }
-        let has_second = tokio::select! {
-            _ = self.ticks.tick(), if self.only.stats || self.only.purge => false,
-            changed = self.news.changed(), if self.only.second => changed.is_ok(),
+        let next = tokio::select! {
+            _ = self.ticks.tick(), if self.only.stats || self.only.purge => Next::Tick,
+            changed = self.news.changed(), if self.only.second => match changed {
+                Ok(()) => Next::Second,
+                Err(_) => Next::Tick,
+            },
+            _ = self.looks.tick(), if self.watch.is_some() => Next::Look,
         };
-        if has_second {
-            self.tell_seconds(&mut events);
-            return events;
+        match next {
+            Next::Second => {
+                self.tell_seconds(&mut events);
+                return events;
+            }
+            Next::Look => {
+                self.tell_requests(&mut events);
+                return events;
+            }
+            Next::Tick => {}
         }
         if self.only.stats {
             events.push(told("stats", &Sample::of(&self.console)));
@@ -165,6 +196,16 @@ impl Telling {
         events
     }
 
+    /// Also that there are none, once: by that whoever listens knows that they are told here.
+    fn tell_requests(&mut self, events: &mut Vec<Event>) {
+        let Some(watch) = &mut self.watch else { return };
+        let passed = watch.passed();
+        if !self.has_begun || !passed.requests.is_empty() {
+            self.has_begun = true;
+            events.push(told("requests", &passed));
+        }
+    }
+
     fn tell_seconds(&mut self, events: &mut Vec<Event>) {
         for second in self.console.history.after(self.second) {
             self.second = second.second;
@@ -173,12 +214,24 @@ impl Telling {
     }
 }
 
+/// What there is to tell.
+enum Next {
+    Tick,
+    Second,
+    Look,
+}
+
+fn no_single_ones() -> Problem {
+    let detail = "only=requests: nothing here remembers single requests";
+    Problem::new(StatusCode::NOT_FOUND, "Not found", detail)
+}
+
 fn told(event: &str, what: &impl Serialize) -> Event {
     Event::default().event(event).json_data(what).expect("it is plain JSON")
 }
 
-fn ticks() -> Interval {
-    let mut ticks = interval(SAMPLE_EVERY);
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
@@ -197,11 +250,12 @@ mod tests {
 
     #[test]
     fn only_what_is_named_is_told() {
-        let only = |stats, second, purge| Some(Only { stats, second, purge });
+        let only = |stats, second, purge| Some(Only { stats, second, purge, requests: false });
         for (words, expected) in [
             ("stats", only(true, false, false)),
             ("purge,second", only(false, true, true)),
             ("second,second", only(false, true, false)),
+            ("requests", Some(Only { stats: false, second: false, purge: false, requests: true })),
             ("", None),
             ("stats,", None),
             ("Stats", None),

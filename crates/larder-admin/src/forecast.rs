@@ -1,12 +1,12 @@
 //! Forecast: what a purge would touch, without making it.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use larder::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{console::Console, problem::Problem};
+use crate::{console::Console, managed::Managed, problem::Problem};
 
 /// What a purge would touch.
 #[derive(Serialize, ToSchema)]
@@ -28,8 +28,11 @@ pub(crate) struct ForecastTotals {
 
 impl Forecast {
     /// Found out by looking at everything, or at the keys that are named.
-    pub(crate) async fn of(console: &Console, scopes: Vec<Scope>) -> Result<Forecast, Problem> {
-        let caches = console.caches.clone();
+    pub(crate) async fn of(
+        console: &Console,
+        caches: Vec<Arc<dyn Managed>>,
+        scopes: Vec<Scope>,
+    ) -> Result<Forecast, Problem> {
         let look = move || {
             let touched = caches.iter().map(|cache| cache.would_touch(&scopes));
             touched.fold((0, 0), |sum, touched| (sum.0 + touched.entries, sum.1 + touched.bytes))

@@ -29,6 +29,32 @@ const BODY_FIELDS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
+/// In it the answer to a question for a body says what that is: `text` or `binary`, with the content coding in which it came
+/// and whether that was undone (`binary;coding="dcb";decoded=?0`), as a structured field (RFC 9651 §3.3).
+const LARDER_BODY: HeaderName = HeaderName::from_static("larder-body");
+
+/// The beginning of a body.
+pub(crate) struct Beginning {
+    text: String,
+    /// What it is.
+    is: String,
+}
+
+#[cfg(feature = "http")]
+impl Beginning {
+    pub(crate) fn of(body: larder::http::BodyBeginning) -> Beginning {
+        let mut is = if body.is_text() { "text" } else { "binary" }.to_owned();
+        if let Some(coding) = &body.coding {
+            // It may be anything that an origin has said.
+            let coding =
+                coding.chars().filter(|one| one.is_ascii_graphic() && !"\"\\".contains(*one));
+            let coding: String = coding.take(40).collect();
+            is += &format!(";coding=\"{coding}\";decoded=?{}", u8::from(body.is_decoded));
+        }
+        Beginning { text: String::from_utf8_lossy(&body.bytes).into_owned(), is }
+    }
+}
+
 /// An entry, without its value.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EntryView {
@@ -138,11 +164,12 @@ pub(crate) async fn entry(
     Ok(Json(WholeEntry { entry, variants_held }))
 }
 
-/// The beginning of a stored body, as text: 64 KiB at most, what is no UTF-8 replaced.
+/// The beginning of a stored body, as text: 64 KiB at most, without its content coding, what is no UTF-8 replaced. `Larder-Body`
+/// says whether it is `text` or `binary`, and of a body in a content coding which one that is and whether it was undone.
 #[utoipa::path(
     get, path = "/v1/entry/body", tag = "entries", params(BodyQuestion),
     responses(
-        (status = 200, description = "The beginning, as it came from the origin.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = 200, description = "The beginning.", body = String, content_type = "text/plain; charset=utf-8", headers(("Larder-Body" = String, description = "`text` or `binary`; `coding` and `decoded` where it came in a content coding."))),
         (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
     ),
 )]
@@ -158,7 +185,9 @@ pub(crate) async fn body(
     let bodies = caches.into_iter().map(|at| &console.caches[at]);
     let body = bodies.filter_map(|cache| cache.body(&key, variant, BODY_BYTES)).next();
     let body = body.ok_or_else(|| nothing(&key))?;
-    let mut response = String::from_utf8_lossy(&body).into_owned().into_response();
+    let Beginning { text, is } = body;
+    let mut response = text.into_response();
+    response.headers_mut().extend(HeaderValue::from_str(&is).map(|is| (LARDER_BODY, is)));
     for (name, value) in BODY_FIELDS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -95,6 +95,7 @@ mod question;
 mod receipt;
 mod refresh;
 pub mod routes;
+mod settling;
 mod snapshots;
 pub mod stage;
 mod stats;

@@ -7,12 +7,15 @@ use futures_util::future::BoxFuture;
 #[cfg(feature = "http")]
 use larder::http::HttpCache;
 use larder::{
-    Cache, GoneKey, Purge, PurgeError, Receipt, Scope, Stats,
+    Cache, GoneKey, Purge, PurgeError, Receipt, Scope, Stats, TierReceipt,
     listing::{Held, ListQuery, Listed, ListedTags, Touched},
     lower::{Forget, Forgotten, Health, LowerError},
 };
 
-use crate::{held::VariantView, key_routes::KeyRoutes};
+use crate::{
+    held::{Beginning, VariantView},
+    key_routes::KeyRoutes,
+};
 
 pub(crate) trait Managed: Send + Sync {
     fn name(&self) -> &str;
@@ -24,7 +27,7 @@ pub(crate) trait Managed: Send + Sync {
     /// With the responses that it has, where they are known.
     fn held(&self, key: &str, routes: &dyn KeyRoutes) -> Option<(Held, Vec<VariantView>)>;
     /// The beginning of a response's body.
-    fn body(&self, key: &str, variant: usize, most: usize) -> Option<Vec<u8>>;
+    fn body(&self, key: &str, variant: usize, most: usize) -> Option<Beginning>;
     fn would_touch(&self, scopes: &[Scope]) -> Touched;
     fn gone(&self, key: &str) -> Option<GoneKey>;
     fn gone_keys(&self, prefix: &str, most: usize) -> Vec<GoneKey>;
@@ -40,6 +43,8 @@ pub(crate) trait Managed: Send + Sync {
         purge: Purge,
         within: Option<Duration>,
     ) -> BoxFuture<'_, Result<Receipt, PurgeError>>;
+    /// Once all purges so far hold in the shared tier, or that has taken so long. `None`: there is none.
+    fn purges_held(&self, within: Duration) -> BoxFuture<'_, Option<TierReceipt>>;
 }
 
 impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
@@ -70,7 +75,7 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
         Cache::held(self, key).map(|held| (held, Vec::new()))
     }
 
-    fn body(&self, _: &str, _: usize, _: usize) -> Option<Vec<u8>> {
+    fn body(&self, _: &str, _: usize, _: usize) -> Option<Beginning> {
         None
     }
 
@@ -104,6 +109,10 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
         whom: Forget,
     ) -> BoxFuture<'a, Result<Forgotten, LowerError>> {
         Box::pin(Cache::forget_reader(self, name, whom))
+    }
+
+    fn purges_held(&self, within: Duration) -> BoxFuture<'_, Option<TierReceipt>> {
+        Box::pin(Cache::purges_held(self, within))
     }
 
     fn purge(
@@ -151,8 +160,8 @@ impl Managed for HttpCache {
         Some((held.held, held.variants.into_iter().map(VariantView::of).collect()))
     }
 
-    fn body(&self, key: &str, variant: usize, most: usize) -> Option<Vec<u8>> {
-        self.beginning_of_body(key, variant, most)
+    fn body(&self, key: &str, variant: usize, most: usize) -> Option<Beginning> {
+        self.beginning_of_body(key, variant, most).map(Beginning::of)
     }
 
     fn would_touch(&self, scopes: &[Scope]) -> Touched {
@@ -185,6 +194,10 @@ impl Managed for HttpCache {
         whom: Forget,
     ) -> BoxFuture<'a, Result<Forgotten, LowerError>> {
         Box::pin(self.cache().forget_reader(name, whom))
+    }
+
+    fn purges_held(&self, within: Duration) -> BoxFuture<'_, Option<TierReceipt>> {
+        Box::pin(self.cache().purges_held(within))
     }
 
     fn purge(

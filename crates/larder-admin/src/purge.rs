@@ -67,6 +67,8 @@ pub(crate) struct PurgeRequest {
     /// Whatever carries one of these tags.
     #[schema(min_items = 1, max_items = 1000)]
     tags: Option<Vec<String>>,
+    /// The only cache that is meant, by its name. Left out: all of them.
+    cache: Option<String>,
     #[serde(default)]
     mode: ModeWord,
     /// The outermost tier that must have answered before this is.
@@ -173,6 +175,7 @@ impl TryFrom<PurgeRequest> for Targets {
             prefix,
             glob,
             tags,
+            cache: _,
             mode: _,
             wait: _,
             timeout_ms: _,
@@ -212,6 +215,8 @@ fn names(what: &str, names: Vec<String>) -> Result<Vec<String>, String> {
 /// How a purge is to go.
 #[derive(Clone)]
 struct How {
+    /// The only cache that is meant, by its name.
+    cache: Option<String>,
     mode: Mode,
     wait: Tier,
     within: Option<Duration>,
@@ -244,7 +249,8 @@ impl TryFrom<&PurgeRequest> for How {
                     .to_owned(),
             );
         }
-        Ok(How { mode, wait, within, refreshes, asked: None })
+        let cache = request.cache.clone();
+        Ok(How { cache, mode, wait, within, refreshes, asked: None })
     }
 }
 
@@ -260,12 +266,17 @@ impl Targets {
         }
     }
 
-    /// Every cache, also after one that does not count.
-    async fn purge(&self, console: &Console, how: How) -> Result<Purged, NotMade> {
-        let (caches, mode, purges) = (&console.caches, how.mode.as_str(), self.purges());
+    /// Every one of these caches, also after one that does not count.
+    async fn purge(
+        &self,
+        console: &Console,
+        caches: &[Arc<dyn Managed>],
+        how: How,
+    ) -> Result<Purged, NotMade> {
+        let (mode, purges) = (how.mode.as_str(), self.purges());
         let mut made = match purges.iter().any(|purge| is_walk(&purge.scope)) {
             true => {
-                let caches = caches.clone();
+                let caches = caches.to_vec();
                 console.walks.walk(async move { make(purges, &caches, how).await }).await??
             }
             false => make(purges, caches, how).await?,
@@ -340,7 +351,7 @@ struct Made {
 async fn make(
     purges: Vec<Purge>,
     caches: &[Arc<dyn Managed>],
-    How { mode, wait, within, refreshes: _, asked }: How,
+    How { cache: _, mode, wait, within, refreshes: _, asked }: How,
 ) -> Result<Vec<Made>, PurgeError> {
     let of_all_caches = |purge: Purge| {
         let purge = Purge { asked: asked.clone(), ..purge.mode(mode).wait(wait) };
@@ -468,10 +479,11 @@ async fn foretell(
 ) -> Result<Forecast, Problem> {
     let Json(Object(request)) = request.map_err(|rejection| Problem::of_json(TITLE, &rejection))?;
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
-    How::try_from(&request).map_err(not_understood)?;
+    let how = How::try_from(&request).map_err(not_understood)?;
+    let caches = console.only(how.cache.as_deref())?;
     let targets = Targets::try_from(request).map_err(not_understood)?;
     let scopes = targets.purges().into_iter().map(|purge| purge.scope).collect();
-    Forecast::of(console, scopes).await
+    Forecast::of(console, caches, scopes).await
 }
 
 async fn really_purge(
@@ -484,6 +496,11 @@ async fn really_purge(
     let not_understood =
         |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail).into_response();
     let how = How::try_from(&request).map_err(not_understood)?;
+    let caches = console.only(how.cache.as_deref()).map_err(IntoResponse::into_response)?;
+    if how.refreshes && caches.len() < console.caches.len() {
+        let detail = "\"refresh\" is for all caches: leave \"cache\" out, or \"refresh\"";
+        return Err(not_understood(detail.to_owned()));
+    }
     let targets = Targets::try_from(request).map_err(not_understood)?;
     let refresh = match (how.refreshes, &console.refresh) {
         (false, _) => None,
@@ -497,8 +514,8 @@ async fn really_purge(
         Some(Extension(ClientAddress(address))) => format!("admin API, {address}"),
         None => "admin API".to_owned(),
     };
-    let mode = how.mode;
-    let purged = targets.purge_and_wait(&console, how, &by).await;
+    let (mode, cache) = (how.mode, how.cache.clone());
+    let purged = targets.purge_and_wait(&console, &caches, how, &by).await;
     let mut purged = purged.map_err(IntoResponse::into_response)?;
     if let Some(refresh) = refresh {
         let purges = targets.purges();
@@ -506,8 +523,16 @@ async fn really_purge(
         purged.refresh = spawn_blocking(move || refresh.refresh(&purges)).await.ok();
     }
     let id = purged.story.as_ref().map(|story| story.id.as_str());
-    tracing::info!(purged = purged.purged, %mode, id, "purged {targets}");
+    tracing::info!(purged = purged.purged, %mode, cache, id, "purged {targets}");
     Ok(purged)
+}
+
+impl Console {
+    /// The caches of this name, or all.
+    fn only(&self, name: Option<&str>) -> Result<Vec<Arc<dyn Managed>>, Problem> {
+        let called = self.caches_called(name)?;
+        Ok(called.into_iter().map(|at| Arc::clone(&self.caches[at])).collect())
+    }
 }
 
 impl Targets {
@@ -515,15 +540,16 @@ impl Targets {
     async fn purge_and_wait(
         &self,
         console: &Console,
+        caches: &[Arc<dyn Managed>],
         how: How,
         by: &str,
     ) -> Result<Purged, NotMade> {
         let Some(trail) = &console.trail else {
-            return self.purge(console, how).await;
+            return self.purge(console, caches, how).await;
         };
         let began = Instant::now();
         let is_for_cdns = how.wait == Tier::Cdn && trail.has_cdns();
-        let has_shared = console.caches.iter().any(|cache| cache.lower_health().is_some());
+        let has_shared = caches.iter().any(|cache| cache.lower_health().is_some());
         let wait = match how.wait {
             Tier::Cdn if is_for_cdns && has_shared => Tier::Shared,
             Tier::Cdn if is_for_cdns => Tier::Memory,
@@ -531,7 +557,8 @@ impl Targets {
         };
         let asked = Trail::ask(by);
         let (id, within) = (Arc::clone(&asked.id), how.within);
-        let mut purged = self.purge(console, How { wait, asked: Some(asked), ..how }).await?;
+        let mut purged =
+            self.purge(console, caches, How { wait, asked: Some(asked), ..how }).await?;
         trail.told(&id, &purged.told);
         trail.kept(&id).await;
         purged.story = match is_for_cdns {

@@ -80,7 +80,15 @@ pub(crate) struct TotalFigures {
 impl Figures for TotalFigures {
     fn families(&self) -> Vec<Family> {
         let totals = Totals::of(&self.caches, self.traffic.as_ref());
-        let Totals { requests, shared_hits, origin_calls, origin_failures, origin, .. } = totals;
+        let Totals {
+            requests,
+            shared_hits,
+            reader_errors,
+            origin_calls,
+            origin_failures,
+            origin,
+            ..
+        } = totals;
         let counter = |name, help, label, samples: Vec<(&'static str, f64)>| {
             let samples = samples.into_iter().map(|(value, count)| (value.into(), count)).collect();
             Family { name, help, kind: Kind::Counter, label, samples }
@@ -93,7 +101,16 @@ impl Figures for TotalFigures {
             ("origin", miss + collapsed + pass),
         ];
         let by_tier = by_tier.map(|(tier, count)| (tier, count as f64));
-        vec![
+        // What a cache hands on it does not look into: only who answers readers knows which are errors.
+        let reader_errors = self.traffic.is_some().then(|| {
+            counter(
+                "reader_errors",
+                "Requests whose readers got an error that was the service's doing: no answer in time, or one of 5xx",
+                "",
+                vec![("", reader_errors as f64)],
+            )
+        });
+        let all = [
             counter(
                 "requests",
                 "Requests that were finished, by what they were: hit, stale and collapsed cost the service nothing",
@@ -119,6 +136,7 @@ impl Figures for TotalFigures {
                 "",
                 vec![("", origin.as_secs_f64())],
             ),
-        ]
+        ];
+        all.into_iter().chain(reader_errors).collect()
     }
 }

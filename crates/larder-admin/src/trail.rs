@@ -323,6 +323,18 @@ impl Trail {
         (number, asked)
     }
 
+    /// Whether there is a shared tier.
+    pub(crate) fn has_shared(&self) -> bool {
+        self.0.has_shared
+    }
+
+    /// Those of which the shared tier has not said that they hold.
+    pub(crate) fn not_shared(&self) -> Vec<u64> {
+        let records = self.lock();
+        let open = records.all.iter().filter(|(_, record)| !record.is_shared());
+        open.map(|(number, _)| *number).collect()
+    }
+
     /// How far the shared tier is with these.
     pub fn shared(&self, numbers: &[u64], receipt: &Arc<TierReceipt>) {
         let mut records = self.lock();
@@ -543,7 +555,7 @@ impl Record {
     }
 }
 
-fn is_applied(receipt: &TierReceipt) -> bool {
+pub(crate) fn is_applied(receipt: &TierReceipt) -> bool {
     matches!(receipt.state, TierState::Applied { .. } | TierState::Lapsed { .. })
 }
 

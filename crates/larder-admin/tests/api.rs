@@ -929,3 +929,54 @@ async fn a_purge_that_waits_for_cdns_is_answered_when_it_is_over_there_or_the_ti
     let none = self::console().send(purge(r#"{"tags":["a"],"wait":"cdn"}"#)).await;
     assert_problem(none, StatusCode::UNPROCESSABLE_ENTITY, "Purge not understood").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn how_far_the_shared_tier_is_with_a_purge_is_found_out_though_nobody_waits_for_it() {
+    let tier = InProcess::new(Clock::system());
+    let cache = Cache::<String>::builder().name("posts").lower(tier, Text).build();
+    let trail = Trail::new(true, Vec::new());
+    cache.follow_purges(Arc::new(trail.clone()));
+    let stop = CancellationToken::new();
+    let router = Admin::new().cache(&cache).trail(trail).stop_with(stop.clone()).router();
+    let console = Console { cache, router, stop };
+    let answer = json_of(console.send(purge(r#"{"tags":["posts"]}"#)).await).await;
+    let shared = |story: &Value| story["tiers"]["shared"]["state"].clone();
+    assert_eq!(shared(&answer), "queued");
+    // As an application does it.
+    console.cache.purge_tag("users");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let told = json_of(console.get("/v1/purges").await).await;
+    let states: Vec<_> = told["purges"].as_array().unwrap().iter().map(shared).collect();
+    assert_eq!(states, ["applied", "applied"], "{told}");
+}
+
+#[tokio::test]
+async fn a_purge_may_name_the_only_cache_that_is_meant() {
+    let caches = ["posts", "pictures"].map(|name| {
+        let cache = Cache::<String>::builder().name(name).max_bytes(1 << 20).build();
+        let minute = Lifetime::fresh_for(Duration::from_secs(60));
+        cache.insert_with("/a", "a".to_owned(), minute, ["t"]);
+        cache
+    });
+    let router = caches.iter().fold(Admin::new(), Admin::cache).router();
+    let send = async |body: &str| router.clone().oneshot(purge(body)).await.unwrap();
+    let tried = send(r#"{"keys":["/a"],"cache":"posts","dry_run":true}"#).await;
+    assert_eq!(json_of(tried).await["would"]["entries"], 1);
+    let made = json_of(send(r#"{"keys":["/a"],"cache":"posts","mode":"hard"}"#).await).await;
+    assert_eq!(made["purged"], 1);
+    let of: Vec<_> = made["receipts"].as_array().unwrap().iter().map(|of| &of["cache"]).collect();
+    assert_eq!(of, ["posts"]);
+    assert_eq!(caches.each_ref().map(|cache| cache.get("/a").is_some()), [false, true]);
+    for body in [r#"{"all":true,"cache":"none"}"#, r#"{"all":true,"cache":"","dry_run":true}"#] {
+        assert_problem(send(body).await, StatusCode::NOT_FOUND, "Cache not known").await;
+    }
+    let refreshed = send(r#"{"all":true,"cache":"posts","refresh":true}"#).await;
+    assert_eq!(refreshed.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(caches[1].get("/a").is_some());
+}
+
+#[tokio::test]
+async fn where_nothing_remembers_single_requests_none_are_told() {
+    let answer = console().get("/v1/events?only=requests,second").await;
+    assert_problem(answer, StatusCode::NOT_FOUND, "Not found").await;
+}

@@ -93,6 +93,7 @@ async fn a_response_is_shown_with_its_fields_and_the_beginning_of_its_body_as_te
     assert_eq!(field("content-type"), "text/plain; charset=utf-8");
     assert_eq!(field("x-content-type-options"), "nosniff");
     assert_eq!(field("content-security-policy"), "default-src 'none'; sandbox");
+    assert_eq!(field("larder-body"), "text");
     assert_eq!(body.into_body().collect().await.unwrap().to_bytes().len(), 64 << 10);
     assert_eq!(ask("/v1/entry/body?key=http://example.org/a&variant=1").await.status(), 404);
     assert_eq!(ask("/v1/entry?key=http://example.org/b").await.status(), 404);

@@ -84,6 +84,7 @@ struct Known {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Counted {
     requests: Requests,
+    reader_errors: u64,
     origin_calls: u64,
     origin_failures: u64,
     origin_seconds: f64,
@@ -109,6 +110,7 @@ impl Counted {
     fn of(figures: &RouteFigures) -> Counted {
         Counted {
             requests: figures.requests,
+            reader_errors: figures.reader_errors,
             origin_calls: figures.origin_calls,
             origin_failures: figures.origin_failures,
             origin_seconds: figures.origin_seconds,
@@ -123,6 +125,7 @@ impl Counted {
     fn and(self, more: Counted) -> Counted {
         Counted {
             requests: self.requests.and(more.requests),
+            reader_errors: self.reader_errors + more.reader_errors,
             origin_calls: self.origin_calls + more.origin_calls,
             origin_failures: self.origin_failures + more.origin_failures,
             origin_seconds: self.origin_seconds + more.origin_seconds,
@@ -146,6 +149,7 @@ impl Counted {
                 pass: now.pass.saturating_sub(then.pass),
                 refused: now.refused.saturating_sub(then.refused),
             },
+            reader_errors: self.reader_errors.saturating_sub(before.reader_errors),
             origin_calls: self.origin_calls.saturating_sub(before.origin_calls),
             origin_failures: self.origin_failures.saturating_sub(before.origin_failures),
             origin_seconds: (self.origin_seconds - before.origin_seconds).max(0.0),
@@ -306,6 +310,12 @@ impl Figures for RouteMetrics {
                 kind: Kind::Counter,
                 samples: by_verdict.collect(),
             },
+            of_each(
+                "route_reader_errors",
+                "Requests whose readers got an error that was the service's doing: no answer in time, or one of 5xx",
+                Kind::Counter,
+                |told| told.counted.reader_errors as f64,
+            ),
             of_each(
                 "route_origin_calls",
                 "How often the service of a route was asked",

@@ -1,5 +1,6 @@
 //! Guard: what a hit, a 304, a miss and a pass cost, one after the other, for callgrind to count; and a hit by a
-//! configuration with many routes, or with a tier below memory as well, beside the same request without any.
+//! configuration with many routes, or with a tier below memory as well, beside the same request without any; and a hit while
+//! as many consoles are open as may be, and one that nothing accounts for.
 //!
 //! ```text
 //! make test-guard
@@ -8,7 +9,8 @@
 //! `larder-guard CASE COUNT` serves one connection, read from memory, until COUNT requests are answered. The
 //! gateway, its cache and its connection to the origin are those of `larder serve`, on one thread. The
 //! origin is this program as a second process, in which callgrind counts nothing. `tools/guard` calls
-//! it with two COUNTs, so that starting and filling the cache are not counted.
+//! it with two COUNTs, so that starting and filling the cache are not counted. What consoles take has a thread of its own, as
+//! those who ask the admin API have: of that case the thread that serves is counted.
 
 #![expect(clippy::unwrap_used, reason = "a bench is no library")]
 
@@ -18,29 +20,35 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     pin::Pin,
     process::{Child, Command, Stdio},
+    sync::mpsc,
     task::{Context, Poll},
     thread,
 };
 
+use http_body_util::BodyExt;
 use larder::{
     Cache, Clock,
     http::{HttpCache, Policy, Variants},
     lower::InProcess,
 };
+use larder_admin::Admin;
 use larder_gateway::{
     Gateway, GatewayConfig, config,
     downstream::{
         Ended,
         http1::{Http1Config, serve_connection_with_hits},
     },
+    gateway::Unaccounted,
     routes::Ways,
     upstream::{Upstream, UpstreamConfig},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::Builder,
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 /// That of `larder serve`: the system's own would make the counts the system's, too.
 #[global_allocator]
@@ -57,6 +65,17 @@ struct Case {
     verdict: &'static str,
     ending: &'static str,
     by: By,
+    beside: Beside,
+}
+
+/// What goes on beside the requests, or does not.
+#[derive(Clone, Copy, PartialEq)]
+enum Beside {
+    Nothing,
+    /// As many consoles are open as may be.
+    Consoles,
+    /// Not even accounts of the hits are kept.
+    NoAccounts,
 }
 
 /// What a gateway goes by.
@@ -72,8 +91,10 @@ enum By {
     Everything,
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 12] = [
     Case { name: "hit", ..PAGE },
+    Case { name: "hit-unaccounted", beside: Beside::NoAccounts, ..PAGE },
+    Case { name: "hit-watched", beside: Beside::Consoles, ..PAGE },
     // The same bytes, of which a route is to be found: what matching costs.
     Case { name: "hit-matched", by: By::Routes, ..PAGE },
     // With all that a plain hit may have to pass on its way.
@@ -106,6 +127,7 @@ const CASES: [Case; 10] = [
         verdict: "Larder;hit;",
         ending: "\r\n\r\n",
         by: By::Nothing,
+        beside: Beside::Nothing,
     },
     Case {
         name: "miss",
@@ -116,6 +138,7 @@ const CASES: [Case; 10] = [
         verdict: "Larder;fwd=uri-miss;fwd-status=200;stored;",
         ending: END_OF_PAGE,
         by: By::Nothing,
+        beside: Beside::Nothing,
     },
     Case {
         name: "pass",
@@ -126,6 +149,7 @@ const CASES: [Case; 10] = [
         verdict: "Larder;fwd=uri-miss;fwd-status=200;detail=no-store",
         ending: END_OF_PAGE,
         by: By::Nothing,
+        beside: Beside::Nothing,
     },
 ];
 
@@ -139,6 +163,7 @@ const PAGE: Case = Case {
     verdict: "Larder;hit;",
     ending: END_OF_PAGE,
     by: By::Nothing,
+    beside: Beside::Nothing,
 };
 
 /// A request that gives a configuration all to do that it can have: to find the last but one of a hundred routes, to filter
@@ -152,7 +177,11 @@ const SHOP: Case = Case {
     verdict: "Larder;hit;",
     ending: END_OF_PAGE,
     by: By::Nothing,
+    beside: Beside::Nothing,
 };
+
+/// More event streams than this are not opened to anybody.
+const CONSOLES: usize = 32;
 
 const PAGE_BYTES: usize = 2304;
 const END_OF_PAGE: &str = "</html>\n";
@@ -177,7 +206,7 @@ fn main() {
 fn serve(case: Case, count: usize) {
     let origin = Origin::start();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let by = case.by;
+    let (by, beside) = (case.by, case.beside);
     let mut reader = Reader::new(case, count);
     let ended = runtime.block_on(async {
         let store = Cache::<Variants>::builder().max_bytes(64 << 20);
@@ -199,12 +228,68 @@ fn serve(case: Case, count: usize) {
         };
         // A reader on this machine would be told the keys as well.
         let peer = ([192, 0, 2, 1], 4711).into();
-        let (hits, service) = (gateway.clone(), gateway);
         let (config, stop) = (Http1Config::default(), CancellationToken::new());
-        serve_connection_with_hits(&mut reader, peer, &config, &hits, service, stop).await
+        let (hits, io) = (gateway.clone(), &mut reader);
+        if beside == Beside::NoAccounts {
+            let hits = Unaccounted(hits);
+            return serve_connection_with_hits(io, peer, &config, &hits, gateway, stop).await;
+        }
+        let consoles = (beside == Beside::Consoles).then(|| Consoles::open(&cache, &gateway));
+        let ended = serve_connection_with_hits(io, peer, &config, &hits, gateway, stop).await;
+        drop(consoles);
+        ended
     });
     assert_eq!(ended, Ended::Closed);
     reader.check();
+}
+
+/// The thread of consoles that are open. Dropping it closes them.
+struct Consoles {
+    close: CancellationToken,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Consoles {
+    /// As many as there may be. Each was told something once this returns.
+    fn open(cache: &HttpCache, gateway: &Gateway) -> Consoles {
+        let table = gateway.clone();
+        let counted = gateway.clone();
+        let admin = Admin::new().http_cache(cache).key_routes(gateway.clone());
+        let admin = admin.route_table(move || table.route_table());
+        let admin = admin.explain_with(gateway.clone()).traffic(move || counted.traffic());
+        let close = CancellationToken::new();
+        let (closed, (opened, open)) = (close.clone(), mpsc::channel());
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let mut consoles = JoinSet::new();
+            runtime.block_on(closed.run_until_cancelled(async {
+                let router = admin.router();
+                for _ in 0..CONSOLES {
+                    consoles.spawn(listen(router.clone(), opened.clone()));
+                }
+                while consoles.join_next().await.is_some() {}
+            }));
+        });
+        open.into_iter().take(CONSOLES).for_each(drop);
+        Consoles { close, thread: Some(thread) }
+    }
+}
+
+impl Drop for Consoles {
+    fn drop(&mut self) {
+        self.close.cancel();
+        self.thread.take().map(thread::JoinHandle::join).unwrap().unwrap();
+    }
+}
+
+/// Reads all that a console is told, and says when that begins.
+async fn listen(router: axum::Router, opened: mpsc::Sender<()>) {
+    let asked = http::Request::get("/v1/events?only=stats,second,purge");
+    let asked = asked.header("host", "localhost").body(axum::body::Body::empty()).unwrap();
+    let mut told = router.oneshot(asked).await.unwrap().into_body();
+    told.frame().await.unwrap().unwrap();
+    opened.send(()).unwrap();
+    while told.frame().await.is_some() {}
 }
 
 /// A hundred routes. The last but one is that of a shop's requests, or of a page's.

@@ -3,8 +3,10 @@
 use std::{env, fs, path::PathBuf, process::Command};
 
 /// The cases, and what the page says of them.
-const CASES: [(&str, &str); 10] = [
+const CASES: [(&str, &str); 12] = [
     ("hit", "a hit"),
+    ("hit-unaccounted", "the same if no route counted it and none had an id"),
+    ("hit-watched", "a hit while 32 consoles are open"),
     ("hit-matched", "the same where one of a hundred routes has to be found"),
     (
         "hit-everything",

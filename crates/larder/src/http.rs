@@ -154,6 +154,7 @@
 //! - Before streams that never end: server-sent events are passed on, each reader's own; of others nobody
 //!   knows before [`Settings::max_arriving_time`] is over. Say `no-store` there.
 
+mod beginning;
 mod below;
 mod body;
 mod cache;
@@ -198,6 +199,7 @@ mod targets;
 mod turns;
 mod variants;
 
+pub use beginning::BodyBeginning;
 pub use body::{
     Body,
     readers::{CutOff, Loan},

@@ -18,6 +18,10 @@ import {
 } from './format';
 
 describe('numbers', () => {
+  test('of what is seldom in a second are not nothing', () => {
+    expect([0, 0.0001, 0.0333, 0.095, 0.24, 9.9, 42.4].map(perSecond)).toEqual(['0', '<0.001', '0.03', '0.1', '0.2', '9.9', '42']);
+  });
+
   test('of milliseconds show a tenth only where it matters', () => {
     expect([0, 3.24, 9.94, 9.96, 47.4, 2004.4].map(millisDigits)).toEqual(['0.0', '3.2', '9.9', '10', '47', '2004']);
   });
@@ -134,7 +138,7 @@ test.each([
 });
 
 test('rates have tenths where there are few, and a clock that is behind tells no future', () => {
-  expect([0, 0.04, 3.25, 9.96, 1234.4].map(perSecond)).toEqual(['0', '0.0', '3.3', '10', '1,234']);
+  expect([0, 0.04, 3.25, 9.96, 1234.4].map(perSecond)).toEqual(['0', '0.04', '3.3', '10', '1,234']);
   expect(ago(new Date(5000), 1000)).toBe('0\u00a0s ago');
   expect(ago(new Date(1000), 4000)).toBe('3.0\u00a0s ago');
 });

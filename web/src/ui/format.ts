@@ -98,8 +98,9 @@ export function span(seconds: number): string {
   return `${wholeNumber(Math.round(seconds / 86_400))}\u00a0d`;
 }
 
-/** A number of things in a second: tenths where there are few. */
+/** A number of things in a second: tenths where there are few, and of what is seldom the first digit: it is not nothing. */
 export function perSecond(value: number): string {
+  if (value > 0 && value < 0.095) return value < 0.0005 ? '<0.001' : String(Number(value.toPrecision(1)));
   return value > 0 && value < 9.95 ? value.toFixed(1) : wholeNumber(Math.round(value));
 }
 

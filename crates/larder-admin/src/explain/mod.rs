@@ -4,6 +4,7 @@
 //! [`Explain`]. A cache of HTTP responses by itself does so, without routes (feature `http`).
 
 mod keyed;
+pub(crate) mod passed;
 mod question;
 #[cfg(feature = "http")]
 mod told;
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub use keyed::{KeyedBefore, told_of_key};
+pub use passed::{Onlookers, Passed, Watch};
 pub use question::Question;
 use question::{AskedInQuery, Written};
 #[cfg(feature = "http")]
@@ -51,6 +53,11 @@ pub trait Explain: Send + Sync {
 
     /// What became of the request that was given this id, if that is remembered.
     fn request(&self, id: &str) -> Option<PastRequest>;
+
+    /// Begins to tell what becomes of single requests as they are answered. `None`: nothing is remembered of them.
+    fn watch(&self) -> Option<Box<dyn Watch>> {
+        None
+    }
 }
 
 /// What would become of a request.

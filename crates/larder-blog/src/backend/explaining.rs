@@ -9,7 +9,7 @@ use larder_admin::{
     KeyRoutes, Problem,
     explain::{
         Explain, Explained, KeyView, KeyedBefore, LeftOutView, NextView, PartView, PastRequest,
-        Question, RequestView, RouteView, RuleView, Told, time, told_of_key,
+        Question, RequestView, RouteView, RuleView, Told, Watch, time, told_of_key,
     },
     routes::RouteFigures,
 };
@@ -18,6 +18,7 @@ use crate::{
     backend::{
         Backend,
         endpoint::{Endpoint, Route},
+        past::Watcher,
     },
     post_id::{NoPostId, PostId},
 };
@@ -49,6 +50,10 @@ impl Explain for Explainer {
 
     fn request(&self, id: &str) -> Option<PastRequest> {
         self.0.past.find(id)
+    }
+
+    fn watch(&self) -> Option<Box<dyn Watch>> {
+        Some(Box::new(Watcher::new(Arc::clone(&self.0.past))))
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) struct Backend {
     /// Whether that is out of reach.
     breaker: Breaker,
     tally: Tally,
-    past: Past,
+    past: Arc<Past>,
     /// Which purges were made of late.
     trail: Trail,
     /// The tasks that say how that is: in the log, and to the others.
@@ -116,7 +116,7 @@ impl Backend {
             shared,
             breaker,
             tally: Tally::default(),
-            past: Past::default(),
+            past: Arc::default(),
             trail,
             watching: watching.map(|task| task.abort_handle()).collect(),
         })
@@ -222,7 +222,7 @@ impl Backend {
         let mut response = delivery.respond(&key, request, took);
         let outside = (!is_enabled).then(|| self.rules.lifetime().ttl());
         tell_caches_outside(&mut response, &tags, outside);
-        if finished.verdict != Verdict::Hit {
+        if finished.verdict != Verdict::Hit || self.past.onlookers.take_hit() {
             let id = new_id();
             let field = HeaderValue::from_str(&id).expect("hexadecimal digits");
             response.headers_mut().insert(LARDER_REQUEST, field);

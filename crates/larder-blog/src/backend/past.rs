@@ -3,25 +3,53 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use larder_admin::explain::PastRequest;
+use larder_admin::explain::{Onlookers, Passed, PastRequest, Watch};
 
 /// So many are remembered.
 const MOST: usize = 512;
 
 #[derive(Debug, Default)]
-pub(crate) struct Past(Mutex<VecDeque<PastRequest>>);
+pub(crate) struct Past {
+    last: Mutex<Last>,
+    /// Who watches them, plain hits among them.
+    pub(crate) onlookers: Onlookers,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    requests: VecDeque<PastRequest>,
+    /// How many were ever remembered.
+    added: u64,
+}
+
+/// One who watches.
+pub(crate) struct Watcher {
+    past: Arc<Past>,
+    /// How many it was told.
+    seen: u64,
+}
 
 impl Past {
     /// The oldest makes room.
     pub(crate) fn remember(&self, request: PastRequest) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() == MOST {
-            all.pop_front();
+        let mut last = self.last();
+        if last.requests.len() == MOST {
+            last.requests.pop_front();
         }
-        all.push_back(request);
+        last.requests.push_back(request);
+        last.added += 1;
+    }
+
+    /// What came since so many, of much some; and how many there are now.
+    fn since(&self, seen: u64) -> (Passed, u64) {
+        let last = self.last();
+        let new = usize::try_from(last.added - seen).unwrap_or(usize::MAX);
+        let first = last.requests.len().saturating_sub(new);
+        let gone = last.added - seen - (last.requests.len() - first) as u64;
+        (Passed::of(last.requests.range(first..).cloned().collect(), gone), last.added)
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<PastRequest> {
@@ -34,8 +62,35 @@ impl Past {
     }
 
     fn newest(&self, is_wanted: impl Fn(&PastRequest) -> bool) -> Option<PastRequest> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().rev().find(|request| is_wanted(request)).cloned()
+        self.last().requests.iter().rev().find(|request| is_wanted(request)).cloned()
+    }
+
+    /// It is whole after each step.
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher {
+    pub(crate) fn new(past: Arc<Past>) -> Watcher {
+        past.onlookers.come();
+        let seen = past.last().added;
+        Watcher { past, seen }
+    }
+}
+
+impl Watch for Watcher {
+    fn passed(&mut self) -> Passed {
+        let (passed, seen) = self.past.since(self.seen);
+        self.past.onlookers.want_hits();
+        self.seen = seen;
+        passed
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.past.onlookers.go();
     }
 }
 

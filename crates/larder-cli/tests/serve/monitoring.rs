@@ -306,7 +306,7 @@ async fn a_real_prometheus_scrapes_what_was_counted_and_evaluates_the_alerts() {
         rules.iter().all(|rule| rule["health"] != "unknown").then_some(rules)
     })
     .await;
-    assert_eq!(rules.len(), 17);
+    assert_eq!(rules.len(), 18);
     assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:?}");
     assert!(rules.iter().all(|rule| rule["state"] != "firing"), "{rules:?}");
 }

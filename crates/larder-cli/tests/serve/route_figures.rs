@@ -253,9 +253,12 @@ async fn a_call_without_an_answer_or_with_5xx_has_failed_also_where_nothing_is_s
     for (route, fails) in [("/dead/**", 2), ("/off/**", 0), ("/slow/**", 2)] {
         assert_eq!(line(&table, route)["origin_failures"], fails, "{table:#}");
         assert_eq!(line(&table, route)["reader_errors"], fails, "{table:#}");
-        let name = format!("larder_route_origin_failures_total{{route=\"{route}\"}}");
-        assert_eq!(larder.metric(&name).await, f64::from(fails), "{name}");
+        for metric in ["origin_failures", "reader_errors"] {
+            let name = format!("larder_route_{metric}_total{{route=\"{route}\"}}");
+            assert_eq!(larder.metric(&name).await, f64::from(fails), "{name}");
+        }
     }
+    assert_eq!(larder.metric("larder_reader_errors_total").await, failures as f64);
     // The seconds together have all of them.
     eventually("the failures in the history", async || {
         let history = larder.get_from_admin("/v1/history").await;

@@ -19,7 +19,7 @@ use larder_admin::{
     Problem,
     explain::{
         Before, Explain, Explained, NextView, PastRequest, Question, RequestView, RouteView,
-        RuleView, Told, VerdictView, time, told_of, turn,
+        RuleView, Told, VerdictView, Watch, time, told_of, turn,
     },
 };
 use tokio::task::spawn_blocking;
@@ -58,6 +58,10 @@ impl Explain for Gateway {
 
     fn request(&self, id: &str) -> Option<PastRequest> {
         self.common.past.find(id)
+    }
+
+    fn watch(&self) -> Option<Box<dyn Watch>> {
+        self.watched()
     }
 }
 

@@ -24,13 +24,55 @@ use crate::{
         Peer,
         http1::{FastPath, FieldLines, PeekedRequest},
     },
+    ledger::Row,
     routes::Way,
     sample::Sample,
     traces::{TRACEPARENT, Traces},
 };
 
 impl FastPath for Gateway {
+    #[inline]
     fn hit(
+        &self,
+        request: PeekedRequest<'_, '_>,
+        peer: Peer,
+        head: &mut Vec<u8>,
+    ) -> Option<HitResponse> {
+        self.plain_hit::<true>(request, peer, head)
+    }
+
+    fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
+        let settings = self.common.settings.load();
+        client_by(settings.config.rules(peer.listener), lines, peer)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.store.is_crowded()
+    }
+}
+
+/// A gateway that keeps no accounts of its plain hits: nothing counts them for their routes, and none has an id. Only to
+/// measure what that costs.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct Unaccounted(pub Gateway);
+
+impl FastPath for Unaccounted {
+    #[inline]
+    fn hit(
+        &self,
+        request: PeekedRequest<'_, '_>,
+        peer: Peer,
+        head: &mut Vec<u8>,
+    ) -> Option<HitResponse> {
+        self.0.plain_hit::<false>(request, peer, head)
+    }
+}
+
+impl Gateway {
+    /// `ACCOUNTS`: its route counts it, and it may be chosen to have an id.
+    #[inline]
+    fn plain_hit<const ACCOUNTS: bool>(
         &self,
         request: PeekedRequest<'_, '_>,
         peer: Peer,
@@ -108,8 +150,12 @@ impl FastPath for Gateway {
         if parent == Some(true) || by_chance.is_some_and(Traces::is_due) {
             return None;
         }
-        let ids = settings.sampled_hits;
+        let ids = settings.sampled_hits.filter(|_| ACCOUNTS);
         if ids.is_some_and(Sample::is_due) {
+            return None;
+        }
+        // Whoever watches single requests sees it on the whole way.
+        if ACCOUNTS && self.common.past.onlookers.wants_hit() && settings.config.request_ids {
             return None;
         }
         let (fields, target) = (Fields::of_lines(lines), target.as_bytes());
@@ -118,7 +164,7 @@ impl FastPath for Gateway {
         let row = &settings.rows[place];
         // Who may not ask is told so on the whole way, and what is no hit counts there.
         let Some(client) = client else {
-            let served = row.plain_hit(|| self.store.fast_hit(request, head));
+            let served = counted::<ACCOUNTS>(row, || self.store.fast_hit(request, head));
             count(&served, by_chance, ids);
             return served;
         };
@@ -130,22 +176,21 @@ impl FastPath for Gateway {
             rates.take(client).is_ok_and(|()| taken.replace(rates).is_none())
         });
         let look = || if may_ask { self.store.fast_hit(request, head) } else { None };
-        let served = row.plain_hit(look);
+        let served = counted::<ACCOUNTS>(row, look);
         if served.is_none() {
             taken.into_iter().flatten().for_each(|rates| rates.give_back(client));
         }
         count(&served, by_chance, ids);
         served
     }
+}
 
-    fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
-        let settings = self.common.settings.load();
-        client_by(settings.config.rules(peer.listener), lines, peer)
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.store.is_crowded()
-    }
+#[inline]
+fn counted<const ACCOUNTS: bool>(
+    row: &Row,
+    look: impl FnOnce() -> Option<HitResponse>,
+) -> Option<HitResponse> {
+    if ACCOUNTS { row.plain_hit(look) } else { look() }
 }
 
 /// What is answered here is not traced, and has no id. What is not counts where it is answered.

@@ -27,6 +27,7 @@ mod rate;
 mod refreshing;
 mod target;
 mod upgrades;
+mod watching;
 
 use std::{
     convert::Infallible,
@@ -50,6 +51,8 @@ use larder_admin::{
 };
 use tower::Service;
 
+#[doc(hidden)]
+pub use self::hits::Unaccounted;
 use self::{
     bounds::Bounds,
     inbound::{Admitted, Pace, span_of},

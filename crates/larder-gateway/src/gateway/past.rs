@@ -1,6 +1,6 @@
 //! Past: what has become of the last requests, found again by the ids that their answers carry.
 //!
-//! A plain hit has an id only where it is asked for one, or chance has chosen it: for all others nothing is written. Rings are striped by thread: an event
+//! A plain hit has an id only where it is asked for one, chance has chosen it, or somebody watches: for all others nothing is written. Rings are striped by thread: an event
 //! loop meets no other at its ring's lock. Of a request is kept what tells why it was answered so: no field, no cookie, no
 //! credential, and of its query the names.
 
@@ -18,7 +18,7 @@ use std::{
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, request::Parts};
 use larder::http::{Handled, Verdict, policy::reason::Reason};
 use larder_admin::{
-    explain::{PastRequest, time},
+    explain::{Onlookers, Passed, PastRequest, time},
     routes::{PastWait, Waits},
 };
 
@@ -54,10 +54,17 @@ pub(super) struct Past {
     last: AtomicU64,
     /// Each held to add one, or to look for one.
     stripes: Box<[Mutex<Ring>]>,
+    /// Who watches them, plain hits among them.
+    pub(super) onlookers: Onlookers,
 }
+
+/// How many of each ring one who watches was told.
+pub(super) struct Seen([u64; STRIPES]);
 
 #[derive(Default)]
 struct Ring {
+    /// How many were ever added.
+    added: u64,
     records: VecDeque<Record>,
     bytes: usize,
 }
@@ -146,7 +153,13 @@ impl Past {
     pub(super) fn new() -> Past {
         let keys = [RandomState::new(), RandomState::new()];
         let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Past { keys, of_urls: RandomState::new(), last: AtomicU64::new(0), stripes }
+        Past {
+            keys,
+            of_urls: RandomState::new(),
+            last: AtomicU64::new(0),
+            stripes,
+            onlookers: Onlookers::default(),
+        }
     }
 
     /// Remembers what has become of a request, and gives its answer an id. `has_failed`: there was none, and what is sent
@@ -162,7 +175,11 @@ impl Past {
         let is_plain_hit =
             |handled: &Handled| handled.verdict == Verdict::Hit && handled.reason == Reason::Hit;
         let became = match (handled, has_failed) {
-            (Some(handled), _) if is_plain_hit(&handled) && !asked.has_id => return,
+            (Some(handled), _)
+                if is_plain_hit(&handled) && !asked.has_id && !self.onlookers.take_hit() =>
+            {
+                return;
+            }
             (Some(handled), _) => Became::Answered(handled),
             (None, true) => Became::Failed,
             (None, false) => return,
@@ -240,6 +257,28 @@ impl Past {
         waits.collect()
     }
 
+    /// As far as one who begins to watch now was told.
+    pub(super) fn seen(&self) -> Seen {
+        Seen(std::array::from_fn(|stripe| self.ring(stripe).added))
+    }
+
+    /// What came since then, and is still remembered: of much some.
+    pub(super) fn since(&self, Seen(seen): &mut Seen) -> Passed {
+        let (mut requests, mut left_out) = (Vec::new(), 0);
+        for (stripe, seen) in seen.iter_mut().enumerate() {
+            // An event loop may wait for this ring.
+            let ring = self.ring(stripe);
+            let new = usize::try_from(ring.added - *seen).unwrap_or(usize::MAX);
+            let new = ring.records.range(ring.records.len().saturating_sub(new)..);
+            let chosen = Passed::choose(new.clone().map(|record| record.verdict().as_str()));
+            left_out += ring.added - *seen - chosen.len() as u64;
+            requests
+                .extend(chosen.into_iter().filter_map(|at| new.clone().nth(at)).map(Record::told));
+            *seen = ring.added;
+        }
+        Passed::of(requests, left_out)
+    }
+
     /// It is whole after each step.
     fn ring(&self, stripe: usize) -> MutexGuard<'_, Ring> {
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
@@ -249,6 +288,7 @@ impl Past {
 impl Ring {
     /// Those that had to go for it.
     fn add(&mut self, record: Record) -> Vec<Record> {
+        self.added += 1;
         self.bytes += record.bytes();
         self.records.push_back(record);
         let mut gone = Vec::new();
@@ -278,6 +318,13 @@ impl Ring {
 impl Record {
     fn bytes(&self) -> usize {
         size_of::<Record>() + self.url.len()
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self.became {
+            Became::Answered(Handled { verdict, .. }) => verdict,
+            Became::Failed => Verdict::Miss,
+        }
     }
 
     fn waited(&self) -> Option<Waited> {
@@ -398,6 +445,27 @@ mod tests {
         past.ring(3).add(Record { asked_hash, ..record(7, "/me") });
         assert_eq!(past.last_of(&Method::HEAD, &uri).unwrap().id, format!("{:032x}", 7));
         assert!(past.last_of(&Method::GET, &uri).is_none());
+    }
+
+    #[test]
+    fn whoever_watches_is_told_once_what_came_since_and_of_much_how_much_was_left_out() {
+        let past = Past::new();
+        past.ring(0).add(record(1, "/before"));
+        let mut seen = past.seen();
+        assert_eq!(past.since(&mut seen).requests.len(), 0);
+        past.ring(0).add(record(2, "/a"));
+        past.ring(5).add(record(3, "/b"));
+        let urls = |passed: &Passed| -> Vec<String> {
+            passed.requests.iter().map(|request| request.url.clone()).collect()
+        };
+        let passed = past.since(&mut seen);
+        assert_eq!((urls(&passed), passed.left_out), (vec!["/a".into(), "/b".into()], 0));
+        assert_eq!(past.since(&mut seen).requests.len(), 0);
+        // More than a ring remembers.
+        (0..RECORDS as u128 + 10).for_each(|id| _ = past.ring(0).add(record(id, "/c")));
+        let passed = past.since(&mut seen);
+        assert_eq!(passed.requests.len(), Passed::MOST);
+        assert_eq!(passed.left_out, (RECORDS + 10 - Passed::MOST) as u64);
     }
 
     #[test]

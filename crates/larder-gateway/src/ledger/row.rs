@@ -107,12 +107,15 @@ impl Row {
     ) -> Option<HitResponse> {
         let cell = self.hits.of(self.number);
         let began = cell.is_sample().then(Instant::now);
-        let served = look()?;
-        cell.add(1, served.saved_micros());
-        if let Some(began) = began {
-            self.hit_took(began);
+        let served = look();
+        // It stays where it lies: to take it out and put it back would copy it.
+        if let Some(hit) = &served {
+            cell.add(1, hit.saved_micros());
+            if let Some(began) = began {
+                self.hit_took(began);
+            }
         }
-        Some(served)
+        served
     }
 
     #[cold]

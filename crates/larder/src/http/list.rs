@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration, time::SystemTime, time::UNIX_EPOCH};
 
-use http::Uri;
+use http::{Uri, header};
 use larder_policy::{
     coding::Coding,
     credentials,
@@ -15,6 +15,7 @@ use larder_policy::{
 };
 
 use super::{
+    beginning::BodyBeginning,
     body::stored::Span,
     cache::HttpCache,
     purge::{Spellings, stored_keys},
@@ -141,14 +142,26 @@ impl HttpCache {
         Some(HeldResponses { held, variants: of_variants })
     }
 
-    /// The beginning of a stored response's body, as it came from the origin: up to `most` bytes. `None`: there is no such
-    /// response.
-    pub fn beginning_of_body(&self, key: &str, variant: usize, most: usize) -> Option<Vec<u8>> {
+    /// The beginning of a stored response's body: up to `most` bytes, without the content coding in which it came from the
+    /// origin. `None`: there is no such response.
+    pub fn beginning_of_body(
+        &self,
+        key: &str,
+        variant: usize,
+        most: usize,
+    ) -> Option<BodyBeginning> {
         let (_, variants) = self.find_held(key)?;
         let variant = variants.iter().nth(variant)?;
         let span = Span { start: 0, len: Some(most as u64) };
         let slices = variant.stored.body.slices(span);
-        Some(slices.iter().flat_map(|slice| slice.iter().copied()).collect())
+        let bytes = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let fields = variant.stored.head.fields();
+        let codings = fields.iter().filter(|line| {
+            line.name.eq_ignore_ascii_case(header::CONTENT_ENCODING.as_str().as_bytes())
+        });
+        let codings: Vec<_> = codings.map(|line| String::from_utf8_lossy(line.value)).collect();
+        let coding = (!codings.is_empty()).then(|| codings.join(", "));
+        Some(BodyBeginning::of(bytes, coding, most))
     }
 
     /// [`Cache::list_tags`](crate::Cache::list_tags), with the names that the responses say.

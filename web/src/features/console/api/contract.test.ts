@@ -80,9 +80,9 @@ const QUESTIONS: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   'a past request': () => fetchPast(api, '0123456789abcdef0123456789abcdef', signal),
   purges: async () => {
-    await tryPurge(api, { tags: ['front-page'] }, 'soft', signal);
-    const made = await purge(api, { tags: ['front-page'] }, 'hard');
-    await purge(api, { all: true }, 'soft');
+    await tryPurge(api, { tags: ['front-page'] }, 'soft', null, signal);
+    const made = await purge(api, { tags: ['front-page'] }, 'hard', null);
+    await purge(api, { all: true }, 'soft', 'larder');
     admin.settle();
     await fetchStories(api, signal);
     return fetchStory(api, made.id ?? '', signal);

@@ -1,6 +1,7 @@
 // What is stored: `/v1/entries`, `/v1/entry`, `/v1/tags`.
 import { amount, count, instant, list, oneOf, optional, orElse, pair, shape, signed, text } from '../../../wire/decode';
 import type { Decoded } from '../../../wire/decode';
+import { parseList } from '../../../wire/structuredField';
 import type { Api } from './api';
 
 export const ORDERS = ['cost', 'bytes', 'age', 'expires', 'heat', 'key'] as const;
@@ -94,13 +95,30 @@ export function fetchEntry(api: Api, key: string, signal: AbortSignal): Promise<
   return api.get('v1/entry', [['key', key]], openEntryShape, signal);
 }
 
-/** The beginning of a body, as text whatever it is. */
-export function fetchBody(api: Api, key: string, variant: number, signal: AbortSignal): Promise<string> {
+/** The beginning of a body. */
+export interface Body {
+  readonly text: string;
+  /** It is none that could be read as text. */
+  readonly isBinary: boolean;
+  /** In which content coding it came, if in one; and whether `text` is without it. */
+  readonly coding: string | null;
+  readonly isDecoded: boolean;
+}
+
+export async function fetchBody(api: Api, key: string, variant: number, signal: AbortSignal): Promise<Body> {
   const query = [
     ['key', key],
     ['variant', variant],
   ] as const;
-  return api.text('v1/entry/body', query, signal);
+  const response = await api.open('v1/entry/body', query, {}, signal);
+  const [said] = parseList(response.headers.get('larder-body') ?? '') ?? [];
+  const coding = said?.params.get('coding');
+  return {
+    text: await response.text(),
+    isBinary: said?.value === 'binary',
+    coding: typeof coding === 'string' ? coding : null,
+    isDecoded: said?.params.get('decoded') === true,
+  };
 }
 
 const tagShape = shape({ tag: text, entries: count, bytes: count });

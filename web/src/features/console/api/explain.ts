@@ -55,7 +55,7 @@ const toldShape = shape(toldFields);
 export type Told = Decoded<typeof toldShape>;
 
 /** A request that was answered. */
-const pastShape = shape({
+export const pastShape = shape({
   id: text,
   at: optional(instant),
   method: text,

@@ -7,6 +7,8 @@ const instanceShape = shape({
   name: text,
   is_self: orElse(flag, false),
   alive: orElse(flag, true),
+  /** How far it has read the log of purges, where that is told. */
+  cursor: optional(count),
   behind: orElse(count, 0),
   entries: optional(count),
   bytes: optional(count),

@@ -66,15 +66,20 @@ const purgedShape = shape({
 });
 export type Purged = Decoded<typeof purgedShape>;
 
-export function purge(api: Api, target: Target, mode: Mode): Promise<Purged> {
-  return api.post('changing', 'v1/purge', { ...target, mode }, purgedShape);
+/** `cache`: the only one that is meant, by its name; `null`: all of them. */
+export function purge(api: Api, target: Target, mode: Mode, cache: string | null): Promise<Purged> {
+  return api.post('changing', 'v1/purge', { ...target, ...of(cache), mode }, purgedShape);
+}
+
+function of(cache: string | null): { readonly cache?: string } {
+  return cache === null ? {} : { cache };
 }
 
 const wouldShape = shape({ would: shape({ entries: count, bytes: count }) });
 export type Would = Decoded<typeof wouldShape>['would'];
 
 /** What a purge would touch. Nothing is purged; a server that does not know the question refuses it. */
-export async function tryPurge(api: Api, target: Target, mode: Mode, signal: AbortSignal): Promise<Would> {
-  const body = { ...target, mode, dry_run: true };
+export async function tryPurge(api: Api, target: Target, mode: Mode, cache: string | null, signal: AbortSignal): Promise<Would> {
+  const body = { ...target, ...of(cache), mode, dry_run: true };
   return (await api.post('changing', 'v1/purge', body, wouldShape, signal)).would;
 }

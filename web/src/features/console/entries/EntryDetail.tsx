@@ -5,7 +5,7 @@ import { bytes, plural, span } from '../../../ui/format';
 import { Segments } from '../../../ui/Segments';
 import { useApi } from '../api/ApiContext';
 import { fetchBody, fetchEntry } from '../api/entries';
-import type { OpenEntry } from '../api/entries';
+import type { Body as StoredBody, OpenEntry, Variant } from '../api/entries';
 import { Loaded } from '../frame/Loaded';
 import { hrefOf } from '../place';
 import { useDetail } from '../frame/useDetail';
@@ -91,7 +91,7 @@ function Told({ entry, onPurged }: ToldProps) {
           ))}
         </p>
       )}
-      <PurgeEntry entryKey={entry.key} onPurged={onPurged} />
+      <PurgeEntry entryKey={entry.key} cache={entry.cache} onPurged={onPurged} />
       {entry.key.includes('://') ? (
         <p className="soft">
           <a href={hrefOf('explain', { url: entry.key })}>Explain a request for it</a>
@@ -122,7 +122,7 @@ function Told({ entry, onPurged }: ToldProps) {
               </div>
             ))}
           </dl>
-          <Body entryKey={entry.key} variant={Number(chosen)} bodyBytes={variant.body_bytes} />
+          <Body entryKey={entry.key} variant={Number(chosen)} bodyBytes={variant.body_bytes} type={typeOf(variant)} />
         </>
       )}
     </>
@@ -133,13 +133,19 @@ function differenceOf(differs: readonly (readonly [string, string | null])[], at
   return differs.length === 0 ? `${at + 1}` : differs.map(([name, value]) => value ?? `no ${name}`).join(', ');
 }
 
+function typeOf({ fields }: Variant): string | null {
+  return fields.find(([name]) => name === 'content-type')?.[1].replace(/;.*/, '') ?? null;
+}
+
 interface BodyProps {
   readonly entryKey: string;
   readonly variant: number;
   readonly bodyBytes: number;
+  /** Its `Content-Type`. */
+  readonly type: string | null;
 }
 
-function Body({ entryKey, variant, bodyBytes }: BodyProps) {
+function Body({ entryKey, variant, bodyBytes, type }: BodyProps) {
   const api = useApi();
   const body = useQuery({
     queryKey: ['entry-body', entryKey, variant],
@@ -151,8 +157,37 @@ function Body({ entryKey, variant, bodyBytes }: BodyProps) {
         Body <span className="soft">{bytes(bodyBytes)}; its beginning, as text</span>
       </h3>
       <Loaded query={body} what="bodies">
-        {(text) => (text === '' ? <p className="soft">It is empty.</p> : <pre className="entry-body" {...SCROLLABLE}>{text}</pre>)}
+        {(told) => <Beginning body={told} type={type} />}
       </Loaded>
+    </>
+  );
+}
+
+interface BeginningProps {
+  readonly body: StoredBody;
+  readonly type: string | null;
+}
+
+function Beginning({ body: { text, isBinary, coding, isDecoded }, type }: BeginningProps) {
+  if (text === '') return <p className="soft">It is empty.</p>;
+  const ofType = type === null ? '' : ` (${type})`;
+  if (isBinary) {
+    return (
+      <p className="soft">
+        {coding !== null && !isDecoded
+          ? `It lies here in the coding ${coding}, which is not undone here: there is no text to show.`
+          : `It is binary${ofType}: there is no text to show.`}
+      </p>
+    );
+  }
+  return (
+    <>
+      {coding === null ? null : (
+        <p className="soft">{isDecoded ? `Stored in ${coding}; this is what it says.` : `Stored in ${coding}, as it is.`}</p>
+      )}
+      <pre className="entry-body" {...SCROLLABLE}>
+        {text}
+      </pre>
     </>
   );
 }

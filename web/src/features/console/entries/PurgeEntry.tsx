@@ -9,13 +9,15 @@ import { problemOf } from '../api/trouble';
 
 interface Props {
   readonly entryKey: string;
+  /** The cache that holds it; others may have the same key. */
+  readonly cache: string;
   readonly onPurged: () => void;
 }
 
-export function PurgeEntry({ entryKey, onPurged }: Props) {
+export function PurgeEntry({ entryKey, cache, onPurged }: Props) {
   const api = useApi();
   const made = useMutation({
-    mutationFn: (mode: Mode) => purge(api, { keys: [entryKey] }, mode),
+    mutationFn: (mode: Mode) => purge(api, { keys: [entryKey] }, mode, cache === '' ? null : cache),
     onSuccess: onPurged,
   });
   return (

@@ -5,21 +5,20 @@ import { ActionButton } from '../../../ui/ActionButton';
 import { useApi } from '../api/ApiContext';
 import { explain } from '../api/explain';
 import type { Explanation, Request } from '../api/explain';
+import { useKept } from '../frame/kept';
 import { Loaded } from '../frame/Loaded';
 import { go, hrefOf } from '../place';
 import { changesOf } from './changes';
 import { Compared } from './Compared';
 import { readPasted } from './curl';
 import { ExplanationTree } from './ExplanationTree';
+import type { Asked } from './keptExplain';
 import { NO_RULES } from './policy';
 import type { OtherRules } from './policy';
 import { PastRequest } from './PastRequest';
 import { PolicyField } from './PolicyField';
 import { RequestEditor } from './RequestEditor';
 import './ExplainView.css';
-
-/** What is asked about: a request that nobody makes, or one that was answered. */
-type Asked = { readonly kind: 'request'; readonly request: Request } | { readonly kind: 'past'; readonly id: string };
 
 interface Props {
   readonly query: URLSearchParams;
@@ -31,17 +30,25 @@ const PAUSE_MS = 300;
 export function ExplainView({ query }: Props) {
   const id = useId();
   const given = query.get('request') ?? query.get('url') ?? '';
+  const kept = useKept();
+  /** What stood here when it was left, unless something else is asked about now. */
+  const [before] = useState(() => (given === '' || kept.explain?.given === given ? kept.explain : null));
   const [seen, setSeen] = useState(given);
-  const [text, setText] = useState(given);
-  const [asked, setAsked] = useState<Asked | null>(() => askedIn(given));
+  const [text, setText] = useState(before?.text ?? given);
+  const [asked, setAsked] = useState<Asked | null>(() => (before === null ? askedIn(given) : before.asked));
+  const [edited, setEdited] = useState<Request | null>(before?.edited ?? null);
   // Somebody has gone back, or followed a link.
   if (seen !== given) {
     setSeen(given);
     setText(given);
     setAsked(askedIn(given));
+    setEdited(null);
   }
   /** They stay while one asks about other requests. */
-  const [rules, setRules] = useState(NO_RULES);
+  const [rules, setRules] = useState(before?.rules ?? NO_RULES);
+  useEffect(() => {
+    kept.keepExplain({ given, text, asked, edited, rules });
+  });
   const pasted = readPasted(text);
   const ask = () => {
     if (pasted.kind === 'past') {
@@ -52,6 +59,7 @@ export function ExplainView({ query }: Props) {
     if (pasted.kind !== 'request') return;
     const { request } = pasted;
     setAsked({ kind: 'request', request: { ...request } });
+    setEdited(null);
     // A URL can be gone back to and sent on. Fields may be somebody's secrets, and stand in no address.
     const isUrl = request.method === 'GET' && request.headers.length === 0;
     const address = isUrl ? request.url : '';
@@ -104,7 +112,14 @@ export function ExplainView({ query }: Props) {
       {asked === null ? null : asked.kind === 'past' ? (
         <PastRequest key={asked.id} id={asked.id} />
       ) : (
-        <Explained key={keyOf(asked.request)} first={asked.request} rules={rules} onRules={setRules} />
+        <Explained
+          key={keyOf(asked.request)}
+          first={asked.request}
+          edited={edited ?? asked.request}
+          onEdited={setEdited}
+          rules={rules}
+          onRules={setRules}
+        />
       )}
     </div>
   );
@@ -113,12 +128,13 @@ export function ExplainView({ query }: Props) {
 interface ExplainedProps {
   /** As it was pasted: what is changed is compared with it. */
   readonly first: Request;
+  readonly edited: Request;
+  readonly onEdited: (edited: Request) => void;
   readonly rules: OtherRules;
   readonly onRules: (rules: OtherRules) => void;
 }
 
-function Explained({ first, rules, onRules }: ExplainedProps) {
-  const [edited, setEdited] = useState(first);
+function Explained({ first, edited, onEdited, rules, onRules }: ExplainedProps) {
   const request = usePaused(edited);
   const pausedRules = usePaused(rules);
   // Both are asked at the same moment: what has happened since the first was asked is not the change's doing.
@@ -127,7 +143,7 @@ function Explained({ first, rules, onRules }: ExplainedProps) {
   const isChanged = keyOf(request) !== keyOf(first);
   return (
     <>
-      <RequestEditor request={edited} onChange={setEdited} onReset={isChanged ? () => setEdited(first) : null} />
+      <RequestEditor request={edited} onChange={onEdited} onReset={isChanged ? () => onEdited(first) : null} />
       {isChanged && before.data !== undefined && after.data !== undefined && !before.isPlaceholderData && !after.isPlaceholderData ? (
         <Changes before={before.data} after={after.data} />
       ) : null}

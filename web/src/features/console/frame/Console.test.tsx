@@ -138,7 +138,7 @@ describe('routes', () => {
         .map((row) => within(row).getByRole('link').textContent);
     await heading('6 routes');
     expect(names()[0]).toBe('/search');
-    expect(screen.getByRole('row', { name: /^\/search 97\s% uri-miss 11/ })).toBeTruthy();
+    expect(screen.getByRole('row', { name: /^\/search 97\s% because nothing was stored for them 11/ })).toBeTruthy();
     await user.click(screen.getByRole('button', { name: /^Requests/ }));
     expect(names()[0]).toBe('/static/**');
     expect(screen.getByRole('columnheader', { name: /^Requests/ }).getAttribute('aria-sort')).toBe('descending');
@@ -162,7 +162,7 @@ describe('routes', () => {
     await screen.findByText(/^Counted since you asked, /);
     expect(screen.getByRole('row', { name: /^\/search 0 – 0/ })).toBeTruthy();
     await user.click(screen.getByRole('button', { name: 'All of it' }));
-    expect(screen.getByRole('row', { name: /^\/search 97\s% uri-miss 11/ })).toBeTruthy();
+    expect(screen.getByRole('row', { name: /^\/search 97\s% because nothing was stored for them 11/ })).toBeTruthy();
   });
 
   test('tell for how long what has expired is fresh, and which setting overrules that', async () => {
@@ -316,6 +316,36 @@ describe('explain', () => {
     expect(screen.queryByRole('table')).toBeNull();
   });
 
+  test('what was typed and changed stays for whoever comes back to it, in the page alone', async () => {
+    const user = open('#/explain');
+    const field = () => screen.getByRole<HTMLTextAreaElement>('textbox', { name: /A URL, or a line of curl/ });
+    const line = "curl https://shop.example/posts/1 -H 'cookie: a=1'";
+    await user.type(field(), line);
+    await user.click(screen.getByRole('link', { name: 'Routes' }));
+    await screen.findByRole('grid', { name: 'Routes' });
+    await user.click(screen.getByRole('link', { name: 'Explain' }));
+    expect(field().value).toBe(line);
+    await user.click(screen.getByRole('button', { name: 'Explain' }));
+    await screen.findByText(/so its answer is its reader’s alone/);
+    await user.clear(screen.getByLabelText('Field 1, value'));
+    await user.type(screen.getByLabelText('Field 1, value'), 'b=2');
+    await user.type(screen.getByLabelText('Its text'), 'ttl = "1h"');
+    await user.click(screen.getByRole('link', { name: 'Now' }));
+    await heading(/All is well/);
+    await user.click(screen.getByRole('link', { name: 'Explain' }));
+    expect(screen.getByLabelText<HTMLInputElement>('Field 1, value').value).toBe('b=2');
+    expect(field().value).toBe(line);
+    expect(screen.getByLabelText<HTMLTextAreaElement>('Its text').value).toBe('ttl = "1h"');
+    expect(JSON.stringify([location.href, localStorage, sessionStorage])).not.toContain('a=1');
+
+    // What a link asks about is asked about.
+    await user.click(screen.getByRole('link', { name: 'Now' }));
+    act(() => {
+      location.hash = '#/explain?url=https%3A%2F%2Fshop.example%2Fme';
+    });
+    await waitFor(() => expect(field().value).toBe('https://shop.example/me'));
+  });
+
   test('rules that do the same are said to', async () => {
     const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
     await screen.findByText('A fresh copy is stored.');
@@ -414,8 +444,19 @@ describe('entries', () => {
 
     await user.click(screen.getByRole('button', { name: 'Mark it stale' }));
     await screen.findByText(/Marked stale: 1 entry/);
-    expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], mode: 'soft' });
+    expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], cache: 'larder', mode: 'soft' });
     await screen.findAllByText('purged: stale');
+  });
+
+  test.each([
+    ['text;coding="gzip";decoded=?1', 'Stored in gzip; this is what it says.', true],
+    ['binary', 'It is binary (text/html): there is no text to show.', false],
+    ['binary;coding="dcb";decoded=?0', 'It lies here in the coding dcb, which is not undone here: there is no text to show.', false],
+  ])('say of a body that is %s what it is', async (is, says, isShown) => {
+    admin.bodiesAre = is;
+    open(`#/entries?key=${encodeURIComponent('https://shop.example/posts/1')}`);
+    await screen.findByText(says);
+    expect(screen.queryByText(/<title>Post 1<\/title>/) !== null).toBe(isShown);
   });
 
   test('closed, the row of an entry has the focus, also where an address has opened it', async () => {
@@ -565,6 +606,19 @@ describe('a purge', () => {
     await receipt.findByText(/^Purged \(\d+ entries in memory\), everywhere\.$/);
   });
 
+  test('of one cache of several names it', async () => {
+    admin.otherCache = 'pictures';
+    const user = open('#/purge');
+    await user.click(await screen.findByRole('radio', { name: 'pictures' }));
+    await user.type(screen.getByLabelText('Tag', { selector: 'input:not([type=radio])' }), 'front-page');
+    await screen.findByText(/It touches/);
+    await user.click(await screen.findByRole('button', { name: /^Purge \d+ entries$/ }));
+    await screen.findByRole('heading', { name: /^Receipt/ });
+    const [tried, made] = [true, false].map((isTried) => admin.posted.filter((body) => (body['dry_run'] === true) === isTried).at(-1));
+    expect(tried).toEqual({ tags: ['front-page'], cache: 'pictures', mode: 'soft', dry_run: true });
+    expect(made).toEqual({ tags: ['front-page'], cache: 'pictures', mode: 'soft' });
+  });
+
   test('of everything, or for good, takes a second press', async () => {
     const user = open('#/purge');
     await user.click(screen.getByRole('radio', { name: 'Everything' }));
@@ -587,6 +641,35 @@ describe('the theatre', () => {
     await screen.findByText(/requests in the last second, hit ratio/);
     pass({ miss: 77 });
     await screen.findByText('77');
+  });
+
+  test('has single requests go on where the server tells them, as long as one watches, and says how many of all that are', async () => {
+    admin.tellsRequests = true;
+    const user = open('#/theatre');
+    await screen.findByText(/Since you came 0 of 0 were drawn, one by one\./);
+    pass();
+    expect(admin.watching).toBe(1);
+    act(() =>
+      admin.answer(
+        { url: 'http://shop.example/me', verdict: 'miss', reason: 'set-cookie', originSeconds: 0.2 },
+        { url: 'http://shop.example/posts/1', verdict: 'hit', reason: 'hit' },
+      ),
+    );
+    const listed = within(await screen.findByRole('region', { name: 'The last that went on' }));
+    const line = (await listed.findByRole('link', { name: '/me' })).closest('li');
+    expect(line?.textContent).toMatch(/Miss, because the answer sets a cookie .*200\sms of it at the origin/);
+    await listed.findByRole('link', { name: '/posts/1' });
+    pass();
+    await screen.findByText(/Since you came 2 of [\d,]+ were drawn, one by one\./);
+    // More than there are lanes: the others go by, or wait.
+    act(() => admin.answer(...Array.from({ length: 40 }, (_, at) => ({ url: `http://shop.example/posts/${at}`, verdict: 'hit', reason: 'hit' }))));
+    await screen.findByText(/Since you came 10 of/);
+
+    await user.click(screen.getByRole('radio', { name: 'stopped' }));
+    await user.click(screen.getByRole('button', { name: 'Show the next ones' }));
+    await screen.findByText(/Since you came 20 of/);
+    await user.click(screen.getByRole('link', { name: 'Now' }));
+    await waitFor(() => expect(admin.watching).toBe(0));
   });
 
   test('sends a crowd, says that it is on its way, and what it cost', async () => {

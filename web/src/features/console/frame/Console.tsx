@@ -1,6 +1,6 @@
 // The console: one stream of events for all views, the token where one is asked for, and the view that the address names.
 import { useQueryClient } from '@tanstack/react-query';
-import { useEffect, useRef } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
 import type { Api } from '../api/api';
 import { ApiContext, useApi, useEntry } from '../api/ApiContext';
@@ -13,6 +13,7 @@ import type { Place } from '../place';
 import { PurgeView } from '../purge/PurgeView';
 import { RoutesView } from '../routes/RoutesView';
 import { TheatreView } from '../theatre/TheatreView';
+import { Kept, KeptContext } from './kept';
 import { Masthead } from './Masthead';
 import { TokenForm } from './TokenForm';
 import './Console.css';
@@ -37,6 +38,7 @@ function Frame() {
   const place = usePlace();
   const client = useQueryClient();
   const mainRef = useRef<HTMLElement>(null);
+  const [kept] = useState(() => new Kept());
   const isAsked = entry.kind === 'asked';
 
   useEffect(() => {
@@ -67,7 +69,7 @@ function Frame() {
         <Masthead view={place.view} />
         <main id="view" className="console-view" tabIndex={-1} ref={mainRef} aria-label={VIEW_NAMES[place.view]}>
           {isAsked ? <TokenForm entry={entry} onShow={(token) => void show(token)} onDismiss={() => session.dismiss()} /> : null}
-          {isAsked && entry.wish === 'reading' ? null : viewOf(place)}
+          <KeptContext value={kept}>{isAsked && entry.wish === 'reading' ? null : viewOf(place)}</KeptContext>
         </main>
       </div>
     </LiveContext>

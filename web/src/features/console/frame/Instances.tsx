@@ -49,6 +49,12 @@ export function Instances() {
                 </th>
                 <td>
                   <MarkSign mark={markOf(instance)} /> {wordOf(instance)}
+                  {instance.cursor === null ? null : (
+                    <span className="soft" title={`at ${instance.cursor} of the log`}>
+                      {' '}
+                      at {placeOf(instance.cursor)}
+                    </span>
+                  )}
                 </td>
                 <td className="number">{instance.entries === null ? '–' : wholeNumber(instance.entries)}</td>
                 <td className="number">{instance.bytes === null ? '–' : bytes(instance.bytes)}</td>
@@ -60,6 +66,12 @@ export function Instances() {
       </div>
     </section>
   );
+}
+
+/** As much of it as tells two apart: it begins with the time. */
+function placeOf(cursor: number): string {
+  const digits = String(cursor);
+  return digits.length <= 7 ? digits : `…${digits.slice(-7)}`;
 }
 
 function markOf({ alive, behind }: Instance) {

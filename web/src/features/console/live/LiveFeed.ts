@@ -1,13 +1,12 @@
 // Keeps the event stream open while the page is, and tries again where it breaks.
-import { AskFailed } from '../../../wire/ask';
 import type { Api } from '../api/api';
 import { fetchStories } from '../api/purges';
 import { historyShape } from '../api/samples';
 import type { Sample } from '../api/samples';
 import { isNotTold } from '../api/trouble';
+import { isOver, listen, pause, whyOf } from './listen';
 import { nextLive, NOTHING_YET } from './live';
 import type { Happening, Live } from './live';
-import { EventParser } from './serverEvents';
 
 const HISTORY_SECONDS = 3600;
 /** The server says something each second; silence for so long is a connection that is gone. */
@@ -55,30 +54,12 @@ export class LiveFeed {
   }
 
   async #listen(signal: AbortSignal, onHeard: () => void): Promise<void> {
-    const silence = new AbortController();
-    const both = AbortSignal.any([signal, silence.signal]);
-    let timer = setTimeout(() => silence.abort(), SILENCE_MS);
-    try {
-      const fields = this.#lastSecond === null ? {} : { 'last-event-id': this.#lastSecond };
-      const response = await this.#api.open('v1/events', [['only', 'second,purge,stats']], fields, both);
-      const reader = response.body?.getReader();
-      if (reader === undefined) return;
-      const parser = new EventParser();
-      const decoder = new TextDecoder();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        clearTimeout(timer);
-        timer = setTimeout(() => silence.abort(), SILENCE_MS);
-        for (const event of parser.push(decoder.decode(value, { stream: true }))) {
-          if (event.event === 'second' && event.id !== '') this.#lastSecond = event.id;
-          this.#happen({ kind: 'event', event });
-          onHeard();
-        }
-      }
-    } finally {
-      clearTimeout(timer);
-    }
+    const fields = this.#lastSecond === null ? {} : { 'last-event-id': this.#lastSecond };
+    await listen(this.#api, { only: 'second,purge,stats', fields, silenceMs: SILENCE_MS }, signal, (event) => {
+      if (event.event === 'second' && event.id !== '') this.#lastSecond = event.id;
+      this.#happen({ kind: 'event', event });
+      onHeard();
+    });
   }
 
   /** What was before: once told, the stream itself sends what was missed. */
@@ -104,31 +85,4 @@ export class LiveFeed {
     this.#live = nextLive(this.#live, happening);
     for (const listener of this.#listeners) listener();
   }
-}
-
-/** It changes while one waits. */
-function isOver(signal: AbortSignal): boolean {
-  return signal.aborted;
-}
-
-function whyOf(error: unknown): string {
-  if (!(error instanceof AskFailed)) return 'The connection broke off.';
-  switch (error.trouble.kind) {
-    case 'unreachable':
-      return 'The server does not answer.';
-    case 'refused':
-      return error.trouble.said === '' ? `The server answered ${error.trouble.status}.` : `The server says: ${error.trouble.said}.`;
-    case 'garbled':
-      return error.trouble.why;
-  }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }

@@ -103,7 +103,7 @@ function withPurge(known: readonly Story[], told: Story): readonly Story[] {
   return [told, ...known.filter(({ id }) => id !== told.id)].slice(0, MOST_PURGES);
 }
 
-function read<T>(decode: Decoder<T>, data: string): T | null {
+export function read<T>(decode: Decoder<T>, data: string): T | null {
   try {
     return decode(JSON.parse(data), '');
   } catch (error) {

@@ -1,6 +1,6 @@
 // Now: is all well, what is asked, what it costs, what was purged, what failed; and the hour before.
 import { useState } from 'react';
-import { clockTime, percent, perSecond, plural, span } from '../../../ui/format';
+import { bytes, clockTime, percent, perSecond, plural, span } from '../../../ui/format';
 import { MarkSign } from '../../../ui/MarkSign';
 import { Segments } from '../../../ui/Segments';
 import { hitRatioOf, requestsOf, VERDICTS } from '../api/samples';
@@ -175,7 +175,7 @@ function Unheard({ live }: UnheardProps) {
         <ul className="plain-list rows">
           {stats.caches.map(({ name, entries, bytes: held, hit_rate }) => (
             <li key={name}>
-              <b>{name}</b>: {plural(entries, 'entry', 'entries')}, {held} bytes
+              <b>{name}</b>: {plural(entries, 'entry', 'entries')}, {bytes(held)}
               {hit_rate === null ? '' : `, hit rate ${percent(hit_rate)}`}
             </li>
           ))}

@@ -1,6 +1,6 @@
 // The large numbers of a stretch of time, each with what it is made of.
 import { Fragment } from 'react';
-import { bytes, percent, perSecond, plural, short, span, wholeNumber } from '../../../ui/format';
+import { bytes, percent, perSecond, plural, span, wholeNumber } from '../../../ui/format';
 import { MarkSign } from '../../../ui/MarkSign';
 import type { Sample } from '../api/samples';
 import { hitRatioOf, requestsOf, VERDICTS } from '../api/samples';
@@ -56,7 +56,7 @@ export function Readings({ sum, last, isOld }: Props) {
           <small>
             {sum.origin_calls === 0
               ? 'It was not asked.'
-              : `${wholeNumber(sum.origin_calls)} in all, ${span(sum.origin_seconds / sum.origin_calls)} each. ${sum.origin_failures === 0 ? 'None failed.' : `${short(sum.origin_failures)} failed.`}`}
+              : `${wholeNumber(sum.origin_calls)} in all, ${span(sum.origin_seconds / sum.origin_calls)} each. ${sum.origin_failures === 0 ? 'None failed.' : `${wholeNumber(sum.origin_failures)} failed.`}`}
           </small>
         </dd>
       </div>

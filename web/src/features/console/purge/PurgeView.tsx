@@ -22,6 +22,8 @@ import './PurgeView.css';
 interface Wish {
   readonly target: Target;
   readonly mode: Mode;
+  /** The only one that is meant. */
+  readonly cache: string | null;
   /** So many entries it would touch, as was told beforehand. */
   readonly foreseen: number | null;
 }
@@ -36,6 +38,8 @@ const MODE_OPTIONS = [
   { value: 'hard', name: 'Hard: gone' },
 ] as const;
 
+/** No cache is called so: each has a name. */
+const ALL = '';
 /** Whoever types is not finished with each letter. */
 const PAUSE_MS = 300;
 
@@ -45,11 +49,14 @@ export function PurgeView({ query }: Props) {
   const [kind, setKind] = useState<Kind>(() => KINDS.find((known) => known === query.get('kind')) ?? 'tag');
   const [text, setText] = useState(query.get('name') ?? '');
   const [mode, setMode] = useState<Mode>('soft');
+  const caches = (live.stats?.caches ?? []).map(({ name }) => name);
+  const [chosen, setChosen] = useState(ALL);
+  const cache = caches.length > 1 && caches.includes(chosen) ? chosen : null;
   const wanted = targetOf(kind, text);
   const target = wanted.kind === 'target' ? wanted.target : null;
-  const made = useMutation({ mutationFn: ({ target: what, mode: how }: Wish) => purge(api, what, how) });
+  const made = useMutation({ mutationFn: ({ target: what, mode: how, cache: where }: Wish) => purge(api, what, how, where) });
   // What a purge has touched is not there any more.
-  const would = useWould(target, mode, made.isSuccess ? made.submittedAt : 0);
+  const would = useWould(target, mode, cache, made.isSuccess ? made.submittedAt : 0);
   const words = kind === 'all' ? null : KIND_WORDS[kind];
 
   return (
@@ -62,7 +69,7 @@ export function PurgeView({ query }: Props) {
       >
         <Segments label="What" options={KIND_OPTIONS} value={kind} onChoose={setKind} />
         {words === null ? (
-          <p className="soft">Every entry of every cache here.</p>
+          <p className="soft">{cache === null ? 'Every entry of every cache here.' : `Every entry of ${cache}.`}</p>
         ) : (
           <Field
             label={words.label}
@@ -72,6 +79,14 @@ export function PurgeView({ query }: Props) {
             hint={words.hint}
             fault={wanted.kind === 'unreadable' ? wanted.why : null}
             onChange={setText}
+          />
+        )}
+        {caches.length < 2 ? null : (
+          <Segments
+            label="Of which cache"
+            options={[{ value: ALL, name: 'All' }, ...caches.map((name) => ({ value: name, name }))]}
+            value={cache ?? ALL}
+            onChoose={setChosen}
           />
         )}
         <Segments label="How" options={MODE_OPTIONS} value={mode} onChoose={setMode} />
@@ -84,12 +99,12 @@ export function PurgeView({ query }: Props) {
           {wouldWords(target, would)}
         </p>
         <PurgeButton
-          key={JSON.stringify([target, mode])}
+          key={JSON.stringify([target, mode, cache])}
           label={labelOf(would)}
           isGrave={kind === 'all' || mode === 'hard'}
           resting={target === null || made.isPending}
           onPurge={() => {
-            if (target !== null) made.mutate({ target, mode, foreseen: would.kind === 'told' ? would.would.entries : null });
+            if (target !== null) made.mutate({ target, mode, cache, foreseen: would.kind === 'told' ? would.would.entries : null });
           }}
         />
       </form>
@@ -160,9 +175,9 @@ type WouldView =
   | { readonly kind: 'untold'; readonly why: string };
 
 /** What it would touch, once one pauses. */
-function useWould(target: Target | null, mode: Mode, purgedAt: number): WouldView {
+function useWould(target: Target | null, mode: Mode, cache: string | null, purgedAt: number): WouldView {
   const api = useApi();
-  const wanted = target === null ? null : JSON.stringify([target, mode]);
+  const wanted = target === null ? null : JSON.stringify([target, mode, cache]);
   const [paused, setPaused] = useState<string | null>(null);
   useEffect(() => {
     const timer = setTimeout(() => setPaused(wanted), PAUSE_MS);
@@ -173,7 +188,7 @@ function useWould(target: Target | null, mode: Mode, purgedAt: number): WouldVie
     enabled: target !== null && paused === wanted,
     queryFn: ({ signal }) => {
       if (target === null) throw new Error('nothing is asked for');
-      return tryPurge(api, target, mode, signal);
+      return tryPurge(api, target, mode, cache, signal);
     },
     staleTime: 0,
     gcTime: 0,

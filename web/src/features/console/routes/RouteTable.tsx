@@ -78,7 +78,9 @@ function Cells({ route, most, href, tabIndex }: CellsProps) {
         <a href={href} className="mono grid-name" title={route.route} aria-label={route.route} tabIndex={tabIndex}>
           <MiddleCut text={route.route} />
         </a>{' '}
-        <span className="soft route-why">{mainReason(route)}</span>
+        <span className="soft route-why" title={mainReason(route)}>
+          {mainReason(route)}
+        </span>
       </div>
       <div role="gridcell" className="number" data-name={NAMES.requests}>
         {short(requestsOf(route.requests))}

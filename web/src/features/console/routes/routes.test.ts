@@ -77,7 +77,7 @@ describe('what failed', () => {
     const many = route({ route: '/many', requests, reasons, reader_errors: 40 });
     const none = route({ route: '/none', requests, reasons });
     expect(mainReason(many)).toMatch(/^40\s% got an error$/);
-    expect(mainReason(none)).toMatch(/expired$/);
+    expect(mainReason(none)).toMatch(/^100\s% because what was stored had expired$/);
     expect(failing([few, none, many]).map(({ route: name }) => name)).toEqual(['/many', '/few']);
   });
 });
@@ -98,7 +98,7 @@ describe('waste', () => {
     expect(second?.says).toBe('38\u00a0% because the answer sets a cookie (Set-Cookie).');
     expect(second?.remedy).toContain('`set_cookie = "store-without"`');
     expect(more).toEqual([]);
-    expect(mainReason(me)).toBe('62\u00a0% cookie');
+    expect(mainReason(me)).toBe('62\u00a0% because the request carried a cookie');
   });
 
   test('shows a reason that it does not know as it is', () => {

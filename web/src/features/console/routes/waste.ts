@@ -67,5 +67,5 @@ export function mainReason(route: Route): string {
   const failing = errorShare(route);
   if (failing >= WORTH) return `${percent(failing)} got an error`;
   const first = missReasons(route)[0];
-  return first === undefined ? '' : `${percent(first.share)} ${first.reason}`;
+  return first === undefined ? '' : first.says.replace(/\.$/, '');
 }

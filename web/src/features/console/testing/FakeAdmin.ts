@@ -33,6 +33,7 @@ export interface FakeGone {
 
 interface Streamed {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
+  readonly isOfRequests: boolean;
 }
 
 type Body = Readonly<Record<string, unknown>>;
@@ -148,6 +149,11 @@ export class FakeAdmin {
   hasConfiguration = true;
   /** Otherwise it offers no acts: 404. */
   offersStage = true;
+  /** As a server says what the bodies are, and another cache beside the usual one. */
+  bodiesAre = 'text';
+  otherCache: string | null = null;
+  /** Whether it tells single requests. */
+  tellsRequests = false;
   /** Otherwise a purge has no name, and its answer is all that is told of it. */
   remembersPurges = true;
   isCutOff = false;
@@ -161,6 +167,7 @@ export class FakeAdmin {
   /** Bodies of what was posted. */
   readonly posted: Body[] = [];
   readonly #streams = new Set<Streamed>();
+  #answered = 0;
   readonly #stories: Record<string, unknown>[] = [];
   /** Paths that a crowd has fetched. */
   readonly #warm = new Set<string>();
@@ -250,7 +257,8 @@ export class FakeAdmin {
     }
     switch (path) {
       case 'events':
-        return this.#events(init.signal ?? null);
+        if (query.get('only') === 'requests' && !this.tellsRequests) return problem(404, 'Not found', 'nothing here remembers single requests');
+        return this.#events(query.get('only') === 'requests', init.signal ?? null);
       case 'stats':
         return Response.json(this.#stats());
       case 'history':
@@ -264,7 +272,7 @@ export class FakeAdmin {
       case 'entry':
         return this.#entry(query.get('key') ?? '');
       case 'entry/body':
-        return new Response(this.entries.find(({ key }) => key === query.get('key'))?.body ?? '');
+        return this.#body(query.get('key') ?? '');
       case 'gone':
         return this.#goneKeys(query);
       case 'copies':
@@ -306,13 +314,13 @@ export class FakeAdmin {
     });
   }
 
-  #events(signal: AbortSignal | null): Response {
+  #events(isOfRequests: boolean, signal: AbortSignal | null): Response {
     const streamed: { controller?: ReadableStreamDefaultController<Uint8Array> } = {};
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         streamed.controller = controller;
-        this.#streams.add({ controller });
-        controller.enqueue(bytesOf('stats', this.#stats()));
+        this.#streams.add({ controller, isOfRequests });
+        controller.enqueue(isOfRequests ? bytesOf('requests', { requests: [], left_out: 0 }) : bytesOf('stats', this.#stats()));
       },
       cancel: () => this.#forget(streamed.controller),
     });
@@ -323,12 +331,35 @@ export class FakeAdmin {
     return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
   }
 
+  #body(key: string): Response {
+    const body = this.entries.find((entry) => entry.key === key)?.body ?? '';
+    return new Response(body, { headers: { 'larder-body': this.bodiesAre } });
+  }
+
+  /** Tells single requests, as they were answered, to whoever watches them. */
+  answer(...requests: readonly { readonly url: string; readonly verdict: string; readonly reason: string; readonly originSeconds?: number }[]): void {
+    const told = requests.map(({ url, verdict, reason, originSeconds }, at) => ({
+      ...pastOf(`${this.#answered + at}`.padStart(32, '0'), url),
+      ...{ verdict, reason, seconds: (originSeconds ?? 0) + 0.001, origin_seconds: originSeconds ?? null },
+      tier: originSeconds === undefined ? 'memory' : 'origin',
+    }));
+    this.#answered += requests.length;
+    this.#tell('requests', { requests: told, left_out: 0 });
+  }
+
+  /** How many watch single requests. */
+  get watching(): number {
+    return [...this.#streams].filter(({ isOfRequests }) => isOfRequests).length;
+  }
+
   #forget(gone: ReadableStreamDefaultController<Uint8Array> | undefined): void {
     for (const stream of this.#streams) if (stream.controller === gone) this.#streams.delete(stream);
   }
 
   #tell(event: string, data: unknown, id?: string): void {
-    for (const { controller } of this.#streams) controller.enqueue(bytesOf(event, data, id));
+    for (const { controller, isOfRequests } of this.#streams) {
+      if (isOfRequests === (event === 'requests')) controller.enqueue(bytesOf(event, data, id));
+    }
   }
 
   #stats() {
@@ -336,7 +367,8 @@ export class FakeAdmin {
     const lower = { ...LOWER, hits: this.hasShared ? 120 : 0, readers: this.hasShared ? 2 : 0, readers_alive: this.hasShared ? 2 : 0 };
     const held = { entries: last?.entries ?? 0, bytes: last?.bytes ?? 0, max_bytes: last?.max_bytes ?? null };
     const upstreams = [{ name: 'shop', retries_elsewhere: 0, addresses: [{ address: '127.0.0.1:8001', is_up: !this.isShopDown }] }];
-    return { uptime_seconds: 4000, caches: [{ ...COUNTERS, name: 'larder', hit_rate: 0.9, ...held, lower }], upstreams };
+    const caches = ['larder', ...(this.otherCache === null ? [] : [this.otherCache])].map((name) => ({ ...COUNTERS, name, hit_rate: 0.9, ...held, lower }));
+    return { uptime_seconds: 4000, caches, upstreams };
   }
 
   #acts() {

@@ -36,7 +36,7 @@ export function PurgeAct() {
   const [asked, setAsked] = useState<string | null>(null);
   const [isTried, setTried] = useState(false);
   const tags = useQuery({ queryKey: ['tags', SOME_TAGS], queryFn: ({ signal }) => fetchTags(api, SOME_TAGS, signal) });
-  const made = useMutation({ mutationFn: ({ tag: name, mode: how }: Wanted) => purge(api, { tags: [name] }, how) });
+  const made = useMutation({ mutationFn: ({ tag: name, mode: how }: Wanted) => purge(api, { tags: [name] }, how, null) });
   const name = tag.trim();
   const isGrave = mode === 'hard';
   const isAsked = isGrave && asked === name && name !== '';

@@ -53,6 +53,15 @@ export function Stage({ troupe, clock, hasShared, label }: Props) {
         const y = height * (0.14 + 0.8 * traveller.lane);
         if (traveller.way === 'purge') drawWave(pen, seen.x * width, height);
         else drawMark(pen, traveller.way, seen.x * width, y, seen.isLoaded);
+        if (traveller.alone !== undefined) {
+          // On the side where there is room.
+          const isRight = seen.x > 0.55;
+          pen.fillStyle = style.getPropertyValue('--ink-soft');
+          pen.font = `${width < 500 ? 10 : 12}px ${style.fontFamily}`;
+          pen.textAlign = isRight ? 'right' : 'left';
+          pen.textBaseline = 'middle';
+          pen.fillText(traveller.alone.label, seen.x * width + (isRight ? -10 : 10), y, width * 0.5);
+        }
       }
       pen.globalAlpha = 1;
       frame = requestAnimationFrame(draw);

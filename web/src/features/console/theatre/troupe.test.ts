@@ -69,4 +69,15 @@ describe('a traveller', () => {
     expect(seenAt(one, 1000, true)?.x).toBeCloseTo(PLACES.reader);
     expect(seenAt(one, 60_000, true)).toBeNull();
   });
+
+  test('that is one request waits where it waited, for as long', () => {
+    const waited = (way: Traveller['way'], waitMs: number, at: number) =>
+      seenAt({ id: '', way, leaves: 0, lane: 0, alone: { label: '/', waitMs } }, at, false)?.x;
+    expect(waited('miss', 2000, 1500)).toBeCloseTo(PLACES.origin);
+    expect(waited('miss', 2000, 3300)).toBeCloseTo(PLACES.origin);
+    expect(waited('miss', 0, 2100)).toBeCloseTo(PLACES.memory, 1);
+    expect(waited('collapsed', 2000, 2600)).toBeCloseTo(PLACES.memory);
+    expect(waited('collapsed', 0, 1400)).toBeUndefined();
+    expect(waited('hit', 2000, 1399)).toBeCloseTo(PLACES.reader, 1);
+  });
 });

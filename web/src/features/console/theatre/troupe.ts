@@ -15,6 +15,15 @@ export interface Traveller {
   readonly leaves: number;
   /** Across the stage, from 0 (top) to 1. */
   readonly lane: number;
+  /** It is one request, and stands for no others. */
+  readonly alone?: Alone;
+}
+
+export interface Alone {
+  /** What it asks for, as far as there is room for that. */
+  readonly label: string;
+  /** How long it waits: at the origin, or for another’s answer. */
+  readonly waitMs: number;
 }
 
 /** So many are on the stage for one second at most: each then stands for several requests. */
@@ -88,19 +97,43 @@ export interface Seen {
 }
 
 /** `null`: it has not left, or is back. */
-export function seenAt({ way, leaves }: Traveller, now: number, hasShared: boolean): Seen | null {
-  const stops = ITINERARIES[way].filter((stop) => hasShared || stop !== 'shared');
-  const passed = (now - leaves) / LEG_MS;
-  const leg = Math.floor(passed);
-  const [from, to] = [stops[leg], stops[leg + 1]];
-  if (passed < 0 || from === undefined) return null;
-  if (to === undefined) {
-    const faded = passed - leg;
-    return way === 'refused' || way === 'purge' ? { x: PLACES[from], isLoaded: false, opacity: 1 - faded } : null;
+export function seenAt(traveller: Traveller, now: number, hasShared: boolean): Seen | null {
+  let passed = now - traveller.leaves;
+  if (passed < 0) return null;
+  const legs = legsOf(traveller, hasShared);
+  for (const { from, to, ms } of legs) {
+    if (passed < ms) {
+      const [start, end] = [PLACES[from], PLACES[to]];
+      return { x: start + (end - start) * eased(passed / ms), isLoaded: end < start, opacity: 1 };
+    }
+    passed -= ms;
   }
-  const share = eased(passed - leg);
-  const [start, end] = [PLACES[from], PLACES[to]];
-  return { x: start + (end - start) * share, isLoaded: end < start, opacity: 1 };
+  const last = legs.at(-1);
+  const fades = traveller.way === 'refused' || traveller.way === 'purge';
+  return fades && last !== undefined && passed < LEG_MS ? { x: PLACES[last.to], isLoaded: false, opacity: 1 - passed / LEG_MS } : null;
+}
+
+/** When it is off the stage. */
+export function endOf(traveller: Traveller, hasShared: boolean): number {
+  return legsOf(traveller, hasShared).reduce((sum, { ms }) => sum + ms, traveller.leaves + LEG_MS);
+}
+
+interface Leg {
+  readonly from: Stop;
+  readonly to: Stop;
+  readonly ms: number;
+}
+
+/** Of a single one it is known for how long it waited, and so it does. */
+function legsOf({ way, alone }: Traveller, hasShared: boolean): readonly Leg[] {
+  const stops = ITINERARIES[way].filter((stop) => hasShared || stop !== 'shared');
+  const legs = stops.slice(1).map((to, at) => ({ from: stops[at] ?? to, to, ms: LEG_MS }));
+  if (alone === undefined) return legs;
+  const waitsAt = way === 'collapsed' ? 'memory' : 'origin';
+  const moves = legs.filter(({ from, to }) => from !== to);
+  const arrives = moves.findIndex(({ to }) => to === waitsAt);
+  if (arrives === -1 || alone.waitMs === 0) return moves;
+  return moves.toSpliced(arrives + 1, 0, { from: waitsAt, to: waitsAt, ms: alone.waitMs });
 }
 
 function eased(share: number): number {
