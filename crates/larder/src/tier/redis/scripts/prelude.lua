@@ -176,5 +176,5 @@ end
 local function header()
   return {ctl.state, ctl.gen, ctl.seq, ctl.floor, ctl.restored, ctl.forks, ctl.changed,
           text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas), ctl.closing_since or '0',
-          text(redis.call('HLEN', READERS)), ctl.alive or '0', guarded, ARGV[1]}
+          text(redis.call('HLEN', READERS)), text(expected()), ctl.alive or '0', guarded, ARGV[1]}
 end
