@@ -344,7 +344,12 @@ impl LowerTier for Link {
 
     fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
         let (model, name) = (self.model.clone(), key.to_owned());
-        let effect = async move { model.commit(&name, record, most).await };
+        let called = Instant::now();
+        let effect = async move {
+            // On its way it has grown older.
+            let age = record.age + called.elapsed();
+            model.commit(&name, Record { age, ..record }, most).await
+        };
         self.carry(Call::Commit, key, effect)
     }
 
