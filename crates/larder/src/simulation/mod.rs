@@ -5,7 +5,7 @@
 //! LARDER_SEED=17 … simulation -- --nocapture                                one run, told
 //! LARDER_SEEDS=5000 …                                                       so many of them
 //! LARDER_FIRST=300 LARDER_SECONDS=60 …                                      from that one on; as many as there is time for
-//! LARDER_RULES=Gap … simulation::each -- --ignored --nocapture              without these rules
+//! LARDER_RULES=Gap,Fork … simulation::each -- --ignored --nocapture         without these rules, one after the other
 //! ```
 //!
 //! The caches are the real ones. Below them lies the tier in this process; in every third run, those of the seeds from 200
@@ -30,10 +30,11 @@
 //! 6. What is served is what the origin said of that key, to the last letter.
 //! 7. A purge that was made holds in the end, also if its process is killed and the server loses it: with an outbox.
 //!
-//! That they would be noticed if they were broken is a test, too: each rule of the engine can be turned off ([`Rule`]),
-//! and some run over the tier in this process then breaks a law. Of those that the tier of Redis keeps none is known yet to
-//! be missed by a run: these stand in `NOT_BY_SEEDS`. So the runs over a server say that no law was broken there, and not
-//! that each rule would be missed.
+//! That they would be noticed if they were broken is a test, too: each rule of the engine, and of the tier of Redis, can be
+//! turned off ([`Rule`]), and some run below [`SEEDS`] then breaks a law ([`FOUND_BY`]). One takes two threads, and is tried
+//! in [`meanwhile`]. Mostly a second rule stands behind the first, so that faults by chance alone hardly ever find it missing:
+//! some themes of servers are *courses* ([`courses`]), a few faults one after the other with random times and participants.
+//! No law says that all rules together are enough.
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 

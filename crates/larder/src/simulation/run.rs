@@ -240,7 +240,6 @@ impl Run {
         let settings = Settings { unsure, lease_wait, ..SETTINGS };
         let lives = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
         let faults = theme(seed, &below, &mut dice);
-        // What is overdue is to be so while the faults last.
         let (ttl, stale) = if is_overdue(faults) { (8, 4) } else { lives };
         let (ttl, stale) = (Duration::from_secs(ttl), Duration::from_secs(stale));
         let history = Arc::new(History::new(began, ttl));
@@ -661,11 +660,15 @@ fn is_fail_over(fault: &Fault) -> bool {
     }
 }
 
+/// Whether times are to end while there are faults.
+#[cfg(feature = "redis")]
 fn is_overdue(faults: &[Fault]) -> bool {
-    #[cfg(feature = "redis")]
-    return faults.contains(&Fault::Course(Course::Overdue));
-    #[cfg(not(feature = "redis"))]
-    return faults.is_empty();
+    faults.contains(&Fault::Course(Course::Overdue))
+}
+
+#[cfg(not(feature = "redis"))]
+fn is_overdue(_: &[Fault]) -> bool {
+    false
 }
 
 fn some_version(dice: &mut Dice, upgraded: u64) -> Version {
