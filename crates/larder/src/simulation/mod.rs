@@ -165,7 +165,7 @@ const FOUND_BY: &[(Rule, u64)] = &[
     #[cfg(feature = "redis")]
     (Rule::OnlyTheUnsentIsFoldedInto, 236),
     #[cfg(feature = "redis")]
-    (Rule::FoldedIsAGap, 203),
+    (Rule::FoldedIsAGap, 219),
     #[cfg(feature = "redis")]
     (Rule::TheFloorIsKept, 222),
     #[cfg(feature = "redis")]
@@ -173,7 +173,7 @@ const FOUND_BY: &[(Rule, u64)] = &[
     #[cfg(feature = "redis")]
     (Rule::ReplicasAreAsked, 215),
     #[cfg(feature = "redis")]
-    (Rule::ReceiptsWaitAfterAChange, 204),
+    (Rule::ReceiptsWaitAfterAChange, 218),
     #[cfg(feature = "redis")]
     (Rule::BytesAreChecked, 220),
     #[cfg(feature = "redis")]

@@ -42,8 +42,9 @@ const SETTINGS: Settings = Settings {
     max_writes: 64,
     max_write_bytes: 64 << 20,
     lease: Duration::from_secs(10),
-    // Longer than any fetch takes.
-    lease_wait: Duration::from_secs(8),
+    // Longer than any fetch takes, and than the lease of one that was killed before it heard that it has it: those who wait
+    // would all give up at once, and fetch.
+    lease_wait: Duration::from_secs(12),
     purge_wait: Duration::from_secs(2),
     max_incoherence: Duration::from_secs(4),
     max_incoherence_margin: Duration::from_secs(1),
