@@ -159,7 +159,8 @@ end
 local function expected()
   local since = tonumber(ctl.expected_since)
   if not since or readers_clock() - since >= SILENT then return 0 end
-  return tonumber(ctl.expected)
+  -- Some who leave may never have been counted.
+  return math.max(tonumber(ctl.expected), 0)
 end
 
 local function expect(more)
