@@ -162,8 +162,7 @@ const FOUND_BY: &[(Rule, u64)] = &[
     (Rule::LapsesWithTimeOnly, 0),
     (Rule::OneHasTheLease, 0),
     (Rule::OnlyThisLogIsRead, 2),
-    #[cfg(feature = "redis")]
-    (Rule::OnlyTheUnsentIsFoldedInto, 236),
+    (Rule::OnlyTheUnsentIsFoldedInto, 9),
     #[cfg(feature = "redis")]
     (Rule::FoldedIsAGap, 219),
     #[cfg(feature = "redis")]
@@ -191,7 +190,7 @@ const FOUND_BY: &[(Rule, u64)] = &[
     #[cfg(feature = "redis")]
     (Rule::NoNumberIsGivenTwice, 214),
     #[cfg(feature = "redis")]
-    (Rule::AllWhoMayKnowSign, 213),
+    (Rule::AllWhoMayKnowSign, 216),
     #[cfg(feature = "redis")]
     (Rule::EachNamesTheOneBefore, 219),
 ];
@@ -200,8 +199,6 @@ const FOUND_BY: &[(Rule, u64)] = &[
 /// The others need the tier of Redis.
 const NOT_BY_SEEDS: &[Rule] = &[
     Rule::DoneIsSaidWhenItIsDone,
-    #[cfg(not(feature = "redis"))]
-    Rule::OnlyTheUnsentIsFoldedInto,
     #[cfg(not(feature = "redis"))]
     Rule::FoldedIsAGap,
     #[cfg(not(feature = "redis"))]

@@ -392,13 +392,16 @@ impl Wire {
 /// Which call of the tier a command is, and of what.
 fn what(words: &[Vec<u8>]) -> (Call, String) {
     let name = String::from_utf8_lossy(words.get(1).map_or(b"", |word| word)).into_owned();
+    let first_key = || String::from_utf8_lossy(words.get(3).map_or(b"", |word| word)).into_owned();
     match &words[0][..] {
         b"XREAD" => (Call::Follow, String::new()),
         b"HSCAN" => (Call::Heads, name),
         b"GET" => (Call::Piece, name),
         b"SET" if words.iter().any(|word| word == b"NX") => (Call::Lease, name),
         b"SET" => (Call::Write, name),
-        b"EVALSHA" => (call_of(&name).unwrap_or(Call::Commit), name),
+        // By its first key: what is dealt to a script does not change with its text.
+        b"EVALSHA" => (call_of(&name).unwrap_or(Call::Commit), first_key()),
+        b"EVAL" => (Call::Discard, first_key()),
         _ => (Call::Discard, name),
     }
 }
