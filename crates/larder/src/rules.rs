@@ -2,8 +2,7 @@
 //!
 //! The switches exist in tests only. The `simulation` turns one off and has to find a run in
 //! which somebody is served what he must not be: so it is known that it would notice, and that the rule is needed.
-//! For some it has found none yet, most of those that the tier of Redis keeps: `NOT_BY_SEEDS` there names them, and what
-//! tries them instead.
+//! `NOT_BY_SEEDS` there names the one that no run can find, and what tries it instead.
 
 macro_rules! rules {
     ($($(#[doc = $text:literal])+ $(#[cfg($($cfg:tt)+)])? $name:ident,)+) => {

@@ -85,6 +85,8 @@ struct State {
     weather: Weather,
     /// What is to happen to the next answer to such a call.
     next: Option<Next>,
+    /// Answers to such calls come so much later.
+    slow: Option<(Call, Duration)>,
     /// How many calls there were of each kind, for each name.
     calls: HashMap<(usize, u16), u64>,
 }
@@ -174,10 +176,20 @@ impl Line {
         self.lock().next = None;
     }
 
+    /// From now on answers to such calls come so much later, or none do any more.
+    #[cfg(feature = "redis")]
+    pub(super) fn slow_down(&self, slow: Option<(Call, Duration)>) {
+        self.lock().slow = slow;
+    }
+
     /// A call is being answered, so much later than usual.
     fn answering(&self, call: Call) -> Duration {
-        let next = self.lock().next.take_if(|next| next.call == call);
-        next.map_or(Duration::ZERO, |Next { late, act, .. }| {
+        let (next, slow) = {
+            let mut state = self.lock();
+            (state.next.take_if(|next| next.call == call), state.slow)
+        };
+        let slow = slow.filter(|(slow, _)| *slow == call).map_or(Duration::ZERO, |(_, by)| by);
+        next.map_or(slow, |Next { late, act, .. }| {
             act();
             late
         })
@@ -332,7 +344,12 @@ impl LowerTier for Link {
 
     fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
         let (model, name) = (self.model.clone(), key.to_owned());
-        let effect = async move { model.commit(&name, record, most).await };
+        let called = Instant::now();
+        let effect = async move {
+            // On its way it has grown older.
+            let age = record.age + called.elapsed();
+            model.commit(&name, Record { age, ..record }, most).await
+        };
         self.carry(Call::Commit, key, effect)
     }
 

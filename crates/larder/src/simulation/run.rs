@@ -6,8 +6,6 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 use bytes::Bytes;
 use tokio::{runtime, time::Instant};
 
-#[cfg(feature = "redis")]
-use super::server::Server;
 use super::{
     INSTANCES,
     below::Below,
@@ -17,6 +15,8 @@ use super::{
     origin::{self, KEYS, Origin},
     process::{Process, UnderWay},
 };
+#[cfg(feature = "redis")]
+use super::{courses::Course, server::Server};
 use crate::{
     Cache,
     codec::{Codec, CodecError, Text},
@@ -42,8 +42,9 @@ const SETTINGS: Settings = Settings {
     max_writes: 64,
     max_write_bytes: 64 << 20,
     lease: Duration::from_secs(10),
-    // Longer than any fetch takes.
-    lease_wait: Duration::from_secs(8),
+    // Longer than any fetch takes, and than the lease of one that was killed before it heard that it has it: those who wait
+    // would all give up at once, and fetch.
+    lease_wait: Duration::from_secs(12),
     purge_wait: Duration::from_secs(2),
     max_incoherence: Duration::from_secs(4),
     max_incoherence_margin: Duration::from_secs(1),
@@ -83,9 +84,6 @@ enum Fault {
     /// A replica takes its place that does not have all.
     #[cfg(feature = "redis")]
     FailOver,
-    /// So it is with a purge that only a process knows which is no more.
-    #[cfg(feature = "redis")]
-    LostWithIssuer,
     /// The log has lost one of its purges.
     #[cfg(feature = "redis")]
     Hole,
@@ -97,6 +95,9 @@ enum Fault {
     /// The server's clock steps.
     #[cfg(feature = "redis")]
     ClockForward,
+    /// A few faults one after the other.
+    #[cfg(feature = "redis")]
+    Course(Course),
 }
 
 /// Each run has the faults of one theme: where everything goes wrong at once, little that was learnt before is left for
@@ -128,7 +129,7 @@ const THEMES: [&[Fault]; 9] = [
 
 /// The same on a server of Redis.
 #[cfg(feature = "redis")]
-const THEMES_OF_SERVERS: [&[Fault]; 14] = [
+const THEMES_OF_SERVERS: [&[Fault]; 24] = [
     &[Fault::Crash, Fault::Stop],
     &[Fault::Cut, Fault::Crash, Fault::PurgeAgain],
     &[Fault::StopAtAnswer, Fault::Stop, Fault::Weather],
@@ -141,7 +142,17 @@ const THEMES_OF_SERVERS: [&[Fault]; 14] = [
     &[Fault::Restart],
     &[Fault::FailOver, Fault::Cut],
     &[Fault::FailOver, Fault::Trim, Fault::Leave],
-    &[Fault::FailOver, Fault::LostWithIssuer],
+    &[Fault::PurgeAgain],
+    &[Fault::Course(Course::LostUnheard)],
+    &[Fault::Course(Course::LostByNewcomer)],
+    &[Fault::Course(Course::LostWithIssuer)],
+    &[Fault::Course(Course::LostAndForgotten)],
+    &[Fault::Course(Course::EndedLogReturns)],
+    &[Fault::Course(Course::EmptyForNewcomer)],
+    &[Fault::Course(Course::MissedInLog)],
+    &[Fault::Course(Course::ReadAnew)],
+    &[Fault::Course(Course::Overdue)],
+    &[Fault::Course(Course::ForgottenPrefix)],
     &[
         Fault::Cut,
         Fault::Stop,
@@ -173,18 +184,18 @@ pub(super) fn run(seed: u64) -> Outcome {
     })
 }
 
-struct Run {
-    seed: u64,
-    dice: Dice,
-    began: Instant,
-    below: Below,
-    origin: Arc<Origin>,
-    history: Arc<History>,
-    settings: Settings,
+pub(super) struct Run {
+    pub(super) seed: u64,
+    pub(super) dice: Dice,
+    pub(super) began: Instant,
+    pub(super) below: Below,
+    pub(super) origin: Arc<Origin>,
+    pub(super) history: Arc<History>,
+    pub(super) settings: Settings,
     /// How long values are good for, and how they are served when they no longer are.
     ttl: Duration,
     stale: Duration,
-    instances: [Instance; INSTANCES],
+    pub(super) instances: [Instance; INSTANCES],
     faults: &'static [Fault],
     /// So many of a hundred steps are purges.
     purges: u64,
@@ -195,23 +206,21 @@ struct Run {
     /// Faults that have begun are over by then.
     over: Instant,
     /// Killed ones: nothing of them is ever dropped while the run lasts.
-    dead: Vec<Instance>,
+    pub(super) dead: Vec<Instance>,
     versions: Dice,
     /// So many of a hundred instances that are started are of the next version.
     upgraded: u64,
     newer: Newer,
-    /// What is to be purged again, by whom, and when.
-    again: Vec<(Instant, usize, usize)>,
     /// Which log there was when all had heard of one.
     #[cfg(feature = "redis")]
     first_log: Option<Vec<u8>>,
 }
 
 #[derive(Clone)]
-struct Instance {
-    cache: Cache<String>,
-    process: Arc<Process>,
-    line: Arc<Line>,
+pub(super) struct Instance {
+    pub(super) cache: Cache<String>,
+    pub(super) process: Arc<Process>,
+    pub(super) line: Arc<Line>,
     start: u64,
     /// On a server: its outbox, which outlives it.
     outbox: Option<Arc<Journal>>,
@@ -230,7 +239,9 @@ impl Run {
         // Longer than two fetches take: the first may be for those of the other version alone.
         let lease_wait = if upgraded > 0 { Duration::from_secs(15) } else { SETTINGS.lease_wait };
         let settings = Settings { unsure, lease_wait, ..SETTINGS };
-        let (ttl, stale) = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
+        let lives = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
+        let faults = theme(seed, &below, &mut dice);
+        let (ttl, stale) = if is_overdue(faults) { (8, 4) } else { lives };
         let (ttl, stale) = (Duration::from_secs(ttl), Duration::from_secs(stale));
         let history = Arc::new(History::new(began, ttl));
         let instances = std::array::from_fn(|instance| {
@@ -238,12 +249,10 @@ impl Run {
             let version = some_version(&mut versions, upgraded);
             start(&below, line, version, &newer, settings, (ttl, stale), 0, None)
         });
-        let themes = themes(&below);
-        let faults = themes[dice.index(themes.len())];
         (0..INSTANCES).for_each(|instance| history.disturb(instance, HEARD));
         #[cfg(feature = "redis")]
         if let Below::Server(server) = &below
-            && faults.contains(&Fault::FailOver)
+            && faults.iter().any(is_fail_over)
         {
             server.has_replica(&mut dice);
         }
@@ -270,7 +279,6 @@ impl Run {
             versions,
             upgraded,
             newer,
-            again: Vec::new(),
             #[cfg(feature = "redis")]
             first_log: None,
         }
@@ -282,12 +290,6 @@ impl Run {
         while self.began.elapsed() < STORM {
             while let Some(key) = self.origin.raced() {
                 let by = self.dice.index(INSTANCES);
-                self.purge_of(by, Purge::key(origin::name(key)), 100);
-            }
-            let now = Instant::now();
-            for (_, by, key) in
-                self.again.extract_if(.., |(due, ..)| *due <= now).collect::<Vec<_>>()
-            {
                 self.purge_of(by, Purge::key(origin::name(key)), 100);
             }
             match self.dice.below(100) {
@@ -384,7 +386,7 @@ impl Run {
     /// Whatever was purged is purged for all, also by processes that are no more: their outboxes outlive them.
     async fn nothing_is_lost(&self) {
         #[cfg(feature = "redis")]
-        if self.faults.contains(&Fault::FailOver) {
+        if self.faults.iter().any(is_fail_over) {
             self.history.all_hold();
             // One key after the other: whom the tier has failed lets one reader try it first, and the others fetch.
             for key in 0..KEYS {
@@ -396,7 +398,7 @@ impl Run {
         }
     }
 
-    async fn pass(&self, millis: u64) {
+    pub(super) async fn pass(&self, millis: u64) {
         pass(self.began, DRIVER, Duration::from_millis(millis)).await;
     }
 
@@ -408,7 +410,7 @@ impl Run {
         }
     }
 
-    fn read_one(&self, instance: usize, key: usize) {
+    pub(super) fn read_one(&self, instance: usize, key: usize) {
         let Instance { cache, process, start, .. } = self.instances[instance].clone();
         let (history, origin) = (Arc::clone(&self.history), Arc::clone(&self.origin));
         let question = history.ask(instance, key);
@@ -435,9 +437,20 @@ impl Run {
     }
 
     /// Of the keys that are named so many of a hundred have changed before.
-    fn purge_of(&mut self, by: usize, purge: Purge, changed: u64) {
+    pub(super) fn purge_of(&mut self, by: usize, purge: Purge, changed: u64) {
         let mode = if self.dice.percent(60) { Mode::Hard } else { Mode::Soft };
         let wait = if self.dice.percent(70) { Tier::Shared } else { Tier::Memory };
+        self.purge_as(by, purge, (mode, wait), changed);
+    }
+
+    /// The same, of this kind. It is gone by from these versions on.
+    pub(super) fn purge_as(
+        &mut self,
+        by: usize,
+        purge: Purge,
+        (mode, wait): (Mode, Tier),
+        changed: u64,
+    ) -> Floors {
         let purge = purge.mode(mode).wait(wait);
         let named = (0..KEYS).filter(|key| origin::names(&purge.scope, *key));
         let mut floors = Floors::default();
@@ -466,6 +479,7 @@ impl Run {
             }
             history.note(format!("{by} {}", told(&receipt)));
         });
+        floors
     }
 
     async fn fault(&mut self) {
@@ -526,20 +540,7 @@ impl Run {
                 };
                 self.instances[instance].line.set_weather(weather);
             }
-            Fault::PurgeAgain => {
-                let key = self.dice.index(KEYS);
-                let line = Arc::clone(&self.instances[instance].line);
-                // It does not learn in another way either that the tier has the first.
-                line.set_weather(Weather { late: 100, late_ms: 900, ..Weather::default() });
-                self.later(move || line.set_weather(Weather::default()));
-                self.purge_of(instance, Purge::key(origin::name(key)), 100);
-                self.pass(100).await;
-                // What others fetch now is newer than the first of them, and older than the second.
-                for other in (0..INSTANCES).filter(|other| *other != instance) {
-                    self.read_one(other, key);
-                }
-                self.again.push((Instant::now() + Duration::from_millis(400), instance, key));
-            }
+            Fault::PurgeAgain => self.purge_again(instance).await,
             Fault::AnotherLog => self.below.begin_another_log(),
             Fault::RollBack => {
                 let roll_back = self.below.roll_back();
@@ -576,64 +577,18 @@ impl Run {
                     server.lag(false);
                 });
             }
-            Fault::LostWithIssuer => self.lose_with_issuer(server, instance).await,
-            Fault::Hole => server.make_hole(&mut self.dice),
+            Fault::Course(course) => self.go(course, server, instance).await,
+            Fault::Hole => server.make_hole(self.dice.index(3) + 1),
             Fault::Damage => server.damage(&mut self.dice),
             Fault::Swap => server.swap(&mut self.dice),
             _ => server.step_forward(Duration::from_millis(self.dice.between(1, 5000))),
         }
     }
 
-    /// A process makes a purge of which neither the others hear nor the replica that takes the place of the server, which
-    /// does not know of the process either; and is killed. Its outbox is all there is.
-    #[cfg(feature = "redis")]
-    async fn lose_with_issuer(&mut self, server: &Server, instance: usize) {
-        let Instance { cache, process, .. } = self.instances[instance].clone();
-        process.spawn(async move { _ = cache.shut_down(Duration::from_millis(500)).await });
-        self.pass(1500).await;
-        let others = (0..INSTANCES).filter(|other| *other != instance);
-        let others: Vec<_> = others.map(|it| Arc::clone(&self.instances[it].line)).collect();
-        others.iter().for_each(|line| line.cut());
-        server.lag(true);
-        self.start_anew(instance, false);
-        self.pass(300).await;
-        let key = self.dice.index(KEYS);
-        self.purge_of(instance, Purge::key(origin::name(key)), 100);
-        self.pass(400).await;
-        let before = self.start_anew(instance, false);
-        before.process.kill();
-        self.dead.push(before);
-        server.fail_over();
-        server.lag(false);
-        others.iter().for_each(|line| line.mend());
-    }
-
     fn cut(&mut self, instance: usize) {
         let line = Arc::clone(&self.instances[instance].line);
         line.cut();
         self.later(move || line.mend());
-    }
-
-    /// The tier begins another log while an answer from the old one is on its way, which comes late. What is purged
-    /// meanwhile, that answer knows nothing of.
-    async fn answer_from_ended_log(&mut self, instance: usize) {
-        let late = self.dice.between(100, 220);
-        let (below, line) = (self.below.clone(), Arc::clone(&self.instances[instance].line));
-        let act = Box::new(move || below.begin_another_log());
-        line.at_next(Next { call: Call::Follow, late: Duration::from_millis(late), act });
-        for _ in 0..50 {
-            if !line.has_next() {
-                break;
-            }
-            self.pass(10).await;
-        }
-        let purge = origin::some_scope(&mut self.dice);
-        self.purge_of(instance, purge, 80);
-        self.pass(late).await;
-        for key in 0..KEYS {
-            self.read_one(instance, key);
-            self.pass(8).await;
-        }
     }
 
     /// Soon, or when all trust is over.
@@ -651,7 +606,7 @@ impl Run {
     }
 
     /// Does something after a while.
-    fn later(&mut self, act: impl FnOnce() + Send + 'static) {
+    pub(super) fn later(&mut self, act: impl FnOnce() + Send + 'static) {
         let (began, while_) = (self.began, self.a_while());
         tokio::spawn(async move {
             pass(began, DRIVER, while_).await;
@@ -667,7 +622,7 @@ impl Run {
     }
 
     /// Starts another process in the place of this one, which is given back.
-    fn start_anew(&mut self, instance: usize, is_cut: bool) -> Instance {
+    pub(super) fn start_anew(&mut self, instance: usize, is_cut: bool) -> Instance {
         self.history.is_gone(instance);
         let starts = self.history.starts(instance);
         let lives = (self.ttl, self.stale);
@@ -687,12 +642,34 @@ impl Run {
     }
 }
 
-fn themes(below: &Below) -> &'static [&'static [Fault]] {
+fn theme(seed: u64, below: &Below, dice: &mut Dice) -> &'static [Fault] {
     match below {
-        Below::InProcess(_) => &THEMES,
+        Below::InProcess(_) => THEMES[dice.index(THEMES.len())],
+        // One after the other: there are few runs for so many.
         #[cfg(feature = "redis")]
-        Below::Server(_) => &THEMES_OF_SERVERS,
+        Below::Server(_) => THEMES_OF_SERVERS[seed as usize % 100 % THEMES_OF_SERVERS.len()],
     }
+}
+
+/// Whether a replica is to be there.
+#[cfg(feature = "redis")]
+fn is_fail_over(fault: &Fault) -> bool {
+    match fault {
+        Fault::FailOver => true,
+        Fault::Course(course) => course.is_fail_over(),
+        _ => false,
+    }
+}
+
+/// Whether times are to end while there are faults.
+#[cfg(feature = "redis")]
+fn is_overdue(faults: &[Fault]) -> bool {
+    faults.contains(&Fault::Course(Course::Overdue))
+}
+
+#[cfg(not(feature = "redis"))]
+fn is_overdue(_: &[Fault]) -> bool {
+    false
 }
 
 fn some_version(dice: &mut Dice, upgraded: u64) -> Version {

@@ -22,9 +22,13 @@ use super::{
     watch,
 };
 use crate::{
+    purge::{Mode, Scope},
     redis::Redis,
     sync,
-    tier::{lower::Call, redis::call_of},
+    tier::{
+        lower::{Call, LowerPurge, PurgeId},
+        redis::call_of,
+    },
 };
 
 const LOG: &str = "{larder:larder}:log";
@@ -109,6 +113,12 @@ impl Server {
         self.start(|_| keys);
     }
 
+    /// The same without another start.
+    pub(super) fn reload(&self, keys: Keyspace) {
+        self.lock().keys = keys;
+        self.changed();
+    }
+
     /// Its replica has what it has now, unless it lags.
     pub(super) fn replicate(&self) {
         {
@@ -172,11 +182,10 @@ impl Server {
         }
     }
 
-    /// One of the last purges of the log is gone.
-    pub(super) fn make_hole(&self, dice: &mut Dice) {
+    /// The purge of the log that comes so long before the last one is gone.
+    pub(super) fn make_hole(&self, before: usize) {
         let mut state = self.lock();
         let log = state.keys.log(LOG);
-        let before = dice.index(3) + 1;
         if let Some(number) = log.keys().rev().nth(before).copied() {
             log.remove(&number);
         }
@@ -322,6 +331,15 @@ impl State {
     }
 }
 
+/// Two purges of more prefixes than a server remembers, which name nothing that there is.
+pub(super) fn prefixes(number: u64) -> [LowerPurge; 2] {
+    [0, 150].map(|first| {
+        let scopes = (first..first + 150).map(|nth| Scope::Prefix(format!("none/{nth}/")));
+        let id = PurgeId { source: 0, number: number.wrapping_add(first) };
+        LowerPurge { id, scopes: scopes.collect(), mode: Mode::Hard }
+    })
+}
+
 /// What a server says in place of an answer: a word, and more.
 fn error(refused: &str) -> RedisError {
     let (code, detail) = refused.split_once(' ').unwrap_or((refused, ""));
@@ -374,13 +392,16 @@ impl Wire {
 /// Which call of the tier a command is, and of what.
 fn what(words: &[Vec<u8>]) -> (Call, String) {
     let name = String::from_utf8_lossy(words.get(1).map_or(b"", |word| word)).into_owned();
+    let first_key = || String::from_utf8_lossy(words.get(3).map_or(b"", |word| word)).into_owned();
     match &words[0][..] {
         b"XREAD" => (Call::Follow, String::new()),
         b"HSCAN" => (Call::Heads, name),
         b"GET" => (Call::Piece, name),
         b"SET" if words.iter().any(|word| word == b"NX") => (Call::Lease, name),
         b"SET" => (Call::Write, name),
-        b"EVALSHA" => (call_of(&name).unwrap_or(Call::Commit), name),
+        // By its first key: what is dealt to a script does not change with its text.
+        b"EVALSHA" => (call_of(&name).unwrap_or(Call::Commit), first_key()),
+        b"EVAL" => (Call::Discard, first_key()),
         _ => (Call::Discard, name),
     }
 }

@@ -283,6 +283,23 @@ async fn who_was_there_before_the_server_lost_all_is_waited_for_though_it_is_cut
 }
 
 #[tokio::test]
+async fn who_has_not_come_back_is_waited_for_though_the_server_loses_all_once_more() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let mut cut_off = Instance::new(tier_for(&server, SHORT), 2);
+    all_keep_up(&mut [&mut one, &mut cut_off]).await;
+    one.try_to_keep_up().await.unwrap();
+    for _ in 0..2 {
+        tell::<()>(&server, &["FLUSHALL"]).await;
+        all_keep_up(&mut [&mut one]).await;
+    }
+    let position = one.tier.append(&[purge(1)]).await.unwrap();
+    all_keep_up(&mut [&mut one]).await;
+    let holds = one.tier.holds(position, Duration::from_secs(4)).await.unwrap();
+    assert_eq!((holds.by, holds.of), (1, 2), "{holds:?}");
+}
+
+#[tokio::test]
 async fn who_came_after_what_was_restored_is_waited_for_though_it_is_cut_off() {
     let mut server = Server::start().await;
     let mut one = Instance::new(tier_for(&server, SHORT), 1);

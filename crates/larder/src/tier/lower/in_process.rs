@@ -377,7 +377,8 @@ impl State {
         }
     }
 
-    fn commit(&mut self, key: &str, record: Record, most: usize, now: Moment) -> Commit {
+    /// `called`: when it was as old as it is said to be.
+    fn commit(&mut self, key: &str, record: Record, most: usize, called: Moment) -> Commit {
         let Record { head, age } = record;
         let is_known =
             head.fence.generation == self.generation && head.fence.number >= self.whole_since;
@@ -401,7 +402,7 @@ impl State {
             self.let_go_body(&body);
         }
         let key: Arc<str> = key.into();
-        let kept = Kept { head, fetched: now.minus(age) };
+        let kept = Kept { head, fetched: called.minus(age) };
         let records = self.records.entry(Arc::clone(&key)).or_default();
         records.push(kept);
         let too_many: Vec<_> = records.drain(..records.len().saturating_sub(most.max(1))).collect();
@@ -479,10 +480,13 @@ impl LowerTier for InProcess {
     }
 
     fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
-        Box::pin(self.0.faults.around(Call::Commit, move || {
-            let now = self.0.clock.now();
-            Ok(self.0.lock().commit(key, record, most, now))
-        }))
+        // As old as it is said to be it is now: on its way it grows older.
+        let called = self.0.clock.now();
+        Box::pin(
+            self.0
+                .faults
+                .around(Call::Commit, move || Ok(self.0.lock().commit(key, record, most, called))),
+        )
     }
 
     fn discard(&self, body: BodyId, _pieces: u32) -> Answering<'_, ()> {
@@ -598,5 +602,33 @@ impl Readers for InProcess {
 impl fmt::Debug for InProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::Lifetime;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_grows_older_on_its_way() {
+        let began = Instant::now();
+        let tier = InProcess::new(Clock::other(move || began.elapsed()));
+        let second = Duration::from_secs(1);
+        let head = Head {
+            variant: String::new(),
+            fence: tier.tail(None).await.expect("it answers").position,
+            lifetime: Lifetime::fresh_for(60 * second),
+            cost: Duration::ZERO,
+            tags: Vec::new(),
+            format: String::new(),
+            extra: Bytes::new(),
+            body: Body::Whole(Bytes::new()),
+        };
+        tier.delay(3 * second);
+        let committed = tier.commit("key", Record { head, age: second }, 1).await;
+        assert_eq!(committed.expect("it answers"), Commit::Stored);
+        let heads = tier.heads("key", LogPart::Nothing).await.expect("it answers");
+        assert_eq!(heads.records[0].age, 7 * second);
     }
 }

@@ -138,6 +138,7 @@ fn read_header(value: Value, call: &str) -> Option<Header> {
         replicas,
         closing,
         readers,
+        expected,
         alive,
         guarded,
         answered,
@@ -158,6 +159,7 @@ fn read_header(value: Value, call: &str) -> Option<Header> {
         replicas: replicas.parse().ok()?,
         closing_ms: closing.parse().ok()?,
         readers: readers.parse().ok()?,
+        expected: expected.parse().ok()?,
         alive: alive.parse().ok()?,
         is_guarded: guarded == "1",
     })
@@ -186,8 +188,9 @@ mod tests {
 
     #[test]
     fn the_answer_to_another_call_is_none() {
-        let fields =
-            ["open", "0a", "7", "3", "0", "0", "5", "9", "11", "0", "0", "1", "1", "0", "this"];
+        let fields = [
+            "open", "0a", "7", "3", "0", "0", "5", "9", "11", "0", "0", "1", "2", "1", "0", "this",
+        ];
         let text = |field: &&str| Value::BulkString(field.as_bytes().to_vec());
         let answer =
             || Value::Array(vec![Value::Array(fields.iter().map(text).collect()), Value::Int(1)]);

@@ -48,10 +48,18 @@ pub(super) struct Header {
     pub(super) closing_ms: u64,
     /// How many readers it knows.
     pub(super) readers: u64,
-    /// How many of them have said something lately.
+    /// How many there were before it lost some, if not all have come back.
+    pub(super) expected: u64,
+    /// How many of those that it knows have said something lately.
     pub(super) alive: u64,
     /// It takes no writes without some of its replicas.
     pub(super) is_guarded: bool,
+}
+
+impl Header {
+    fn had_readers(&self) -> u64 {
+        self.readers.max(self.expected)
+    }
 }
 
 /// A purge of the log as this process can append it again.
@@ -103,7 +111,8 @@ pub(super) struct Seen {
     /// Purges up to here were known that are not in `entries`.
     forgotten: u64,
     forks: u64,
-    /// So many readers the server had last.
+    /// So many readers the server had last, those included that it has lost and that have not come back: it may lose them
+    /// once more.
     had_readers: u64,
     /// For which log, and from when on, the readers here have signed last.
     signed: Option<(u128, u64)>,
@@ -184,7 +193,7 @@ impl Seen {
     pub(super) fn leaves(&mut self, reader: u64, header: &Header) {
         self.readers.remove(&reader);
         if header.is_open && self.generation == Some(header.generation) {
-            self.had_readers = header.readers;
+            self.had_readers = header.had_readers();
         }
     }
 
@@ -211,7 +220,7 @@ impl Seen {
             }
         }
         self.highest = self.highest.max(header.number);
-        self.had_readers = header.readers;
+        self.had_readers = header.had_readers();
         let most = self.most_replicas(header.replicas, now);
         if header.replicas == most {
             self.had_replicas = (most > 0).then_some((most, now));
@@ -321,6 +330,7 @@ mod tests {
             replicas: 0,
             closing_ms: 0,
             readers: 0,
+            expected: 0,
             alive: 0,
             is_guarded: false,
         }
@@ -386,6 +396,17 @@ mod tests {
         seen.told(1, 1);
         assert_eq!(hear(&mut seen, &later(1)), Heard::AsBefore);
         assert_eq!(hear(&mut seen, &later(3)), Heard::Forked { after: 0 });
+    }
+
+    #[test]
+    fn who_has_not_come_back_yet_is_told_of_after_another_loss_too() {
+        let mut seen = Seen::default();
+        hear(&mut seen, &Header { readers: 2, ..header(1, 5) });
+        assert_eq!(seen.known().2, 2);
+        hear(&mut seen, &Header { readers: 1, expected: 2, ..header(2, 1) });
+        assert_eq!(seen.known().2, 2);
+        seen.leaves(7, &Header { readers: 0, expected: 1, ..header(2, 1) });
+        assert_eq!(seen.known().2, 1);
     }
 
     #[test]

@@ -159,7 +159,8 @@ end
 local function expected()
   local since = tonumber(ctl.expected_since)
   if not since or readers_clock() - since >= SILENT then return 0 end
-  return tonumber(ctl.expected)
+  -- Some who leave may never have been counted.
+  return math.max(tonumber(ctl.expected), 0)
 end
 
 local function expect(more)
@@ -176,5 +177,5 @@ end
 local function header()
   return {ctl.state, ctl.gen, ctl.seq, ctl.floor, ctl.restored, ctl.forks, ctl.changed,
           text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas), ctl.closing_since or '0',
-          text(redis.call('HLEN', READERS)), ctl.alive or '0', guarded, ARGV[1]}
+          text(redis.call('HLEN', READERS)), text(expected()), ctl.alive or '0', guarded, ARGV[1]}
 end
