@@ -101,9 +101,8 @@ async function run(suite, binary, { policy, shared }, expected) {
 }
 
 /**
- * Where a machine is too busy for the server to answer in time, a cache goes to the origin instead, as it should; and what a
- * PUT at one has made invalid, the other knows some milliseconds later. So what came out otherwise than expected is asked
- * again, three times at most.
+ * Where a machine is too busy for the server to answer in time, a cache goes to the origin instead, as it should. So what came
+ * out otherwise than expected is asked again, three times at most.
  * @param {import('./suite.mjs').Suite} suite
  * @param {string[]} bases
  * @param {import('./score.mjs').Results} results

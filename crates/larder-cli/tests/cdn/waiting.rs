@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use crate::{
     api::api,
     site::Site,
     support::{
-        eventually,
+        Wire, eventually,
         larder::run,
         origin::{Origin, ok},
         terminal::Terminal,
@@ -26,6 +26,10 @@ async fn site() -> (Site, Arc<AtomicBool>, [Origin; 3]) {
 
 async fn site_with(more: &str) -> (Site, Arc<AtomicBool>, [Origin; 3]) {
     let origin = Origin::saying(ok("cache-control: max-age=600\r\n", "page")).await;
+    site_before(origin, more).await
+}
+
+async fn site_before(origin: Origin, more: &str) -> (Site, Arc<AtomicBool>, [Origin; 3]) {
     let is_up = Arc::new(AtomicBool::new(false));
     let up = Arc::clone(&is_up);
     let near = api(|_, _| Some(ok("content-type: application/json\r\n", "{}"))).await;
@@ -125,10 +129,12 @@ async fn whoever_listens_hears_how_far_a_purge_is_at_each_cdn() {
     assert!(heard.contains(id), "{heard}");
 }
 
+const ALLOWED: &str = "[purge]\nallow = [\"127.0.0.1\"]\n";
+
 /// As the admin API does it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_where_requests_come_is_waited_for_and_says_how_far_each_tier_is() {
-    let (site, is_up, _servers) = site_with("[purge]\nallow = [\"127.0.0.1\"]\n").await;
+    let (site, is_up, _servers) = site_with(ALLOWED).await;
     let mut wire = site.larder.connect().await;
     let mut purge = async |fields: &str| {
         let head = format!("PURGE /a HTTP/1.1\r\nhost: larder.test\r\n{fields}\r\n");
@@ -144,4 +150,33 @@ async fn a_purge_where_requests_come_is_waited_for_and_says_how_far_each_tier_is
     let states = [0, 1].map(|cdn| told["tiers"]["cdn"][cdn]["state"].clone());
     assert_eq!(states, ["confirmed", "confirmed"], "{told}");
     assert_eq!(site.story(told["id"].as_str().unwrap()).await["tiers"], told["tiers"]);
+}
+
+/// The answer to the request that has changed it is under way meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_may_purge_what_it_has_changed_and_wait_for_that_before_it_answers() {
+    let larder = Arc::new(OnceLock::new());
+    let known = Arc::clone(&larder);
+    let origin = Origin::playing(move |mut visit| {
+        let larder = Arc::clone(&known);
+        async move {
+            while let Some(head) = visit.request().await {
+                assert!(head.starts_with("POST /save "), "{head}");
+                let mut wire = Wire::connect(*larder.get().unwrap()).await;
+                let purge = "PURGE /a HTTP/1.1\r\nhost: larder.test\r\nprefer: wait=20\r\n\r\n";
+                wire.send(purge).await;
+                visit.send(ok("", wire.answer().await.text())).await;
+            }
+        }
+    })
+    .await;
+    let (site, is_up, _servers) = site_before(origin, ALLOWED).await;
+    is_up.store(true, SeqCst);
+    larder.set(site.larder.address).unwrap();
+    let mut wire = site.larder.connect().await;
+    wire.send("POST /save HTTP/1.1\r\nhost: larder.test\r\ncontent-length: 0\r\n\r\n").await;
+    let answer = wire.answer().await;
+    let told: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+    let states = [0, 1].map(|cdn| told["tiers"]["cdn"][cdn]["state"].clone());
+    assert_eq!(states, ["confirmed", "confirmed"], "{told}");
 }

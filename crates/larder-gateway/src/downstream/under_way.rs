@@ -151,10 +151,12 @@ impl Drop for Seat {
     }
 }
 
-/// Whether a cache outside could keep an answer to a request with this method (RFC 9110 §9.2.3, RFC 10008). Others are
-/// waited for by nobody: a `PURGE` that is answered when the CDNs have it would wait for itself.
+/// Whether caches outside keep answers to requests with this method (RFC 9110 §9.2.3, RFC 10008). Others are waited for by
+/// nobody: a `PURGE` that is answered when the CDNs have it would wait for itself, and so would a service that purges, and
+/// waits for that, before it answers the `POST` that has changed something. Those to `POST` could be kept by the standard, and
+/// are by no CDN that has not been told to.
 pub(super) fn may_be_kept_of(method: &Method) -> bool {
-    matches!(method.as_str(), "GET" | "HEAD" | "POST" | "QUERY")
+    matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
 }
 
 /// Whether a cache outside could keep the answer with these fields, and serve it without asking. What none can keep brings no
@@ -215,8 +217,8 @@ mod tests {
         for (method, is_kept) in [
             ("GET", true),
             ("HEAD", true),
-            ("POST", true),
             ("QUERY", true),
+            ("POST", false),
             ("PURGE", false),
             ("BAN", false),
             ("PUT", false),
