@@ -37,7 +37,7 @@ after(async () => {
 const VIEWS = {
   now: ['#/now', (page) => page.getByRole('heading', { name: /All is well/ }).waitFor()],
   routes: ['#/routes', (page) => page.getByRole('heading', { name: /takes 85/ }).waitFor()],
-  route: ['#/routes?open=%2Fme', (page) => page.getByText(/because the answer sets a cookie/).waitFor()],
+  route: ['#/routes?open=%2Fme', (page) => page.getByText(/because the answer sets a cookie/).first().waitFor()],
   explain: [
     '#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1',
     async (page) => {
@@ -141,7 +141,7 @@ test('the keyboard reaches a route and what to do about it', async () => {
   await page.getByRole('heading', { name: /takes 85/ }).waitFor();
   await page.getByRole('link', { name: '/me' }).focus();
   await page.keyboard.press('Enter');
-  await page.getByText(/because the answer sets a cookie/).waitFor();
+  await page.getByText(/because the answer sets a cookie/).first().waitFor();
   assert.equal(await focused(page), '/me');
   await leave(page);
 });

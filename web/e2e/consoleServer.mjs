@@ -39,6 +39,8 @@ export async function startConsole({ isTicking = true } = {}) {
   });
   const { FakeAdmin } = /** @type {typeof import('../src/features/console/testing/FakeAdmin')} */ (await loading);
   const admin = new FakeAdmin(undefined, 3000);
+  // As a gateway does.
+  admin.tellsRequests = true;
   const clock = isTicking ? setInterval(() => admin.pass(), 1000) : undefined;
 
   const server = createServer((request, response) => {

@@ -116,7 +116,7 @@ test('and by route, each with its verdicts and the calls that it cost', async ()
 
 test('somebody finds out why /me is never a hit, and what other rules would do', async () => {
   await open('#/routes?open=%2Fme');
-  await page.getByText(/because the answer sets a cookie/).waitFor();
+  await page.getByText(/because the answer sets a cookie/).first().waitFor();
   await open(`#/explain?url=${encodeURIComponent(`${gateway.url}/posts/7`)}`);
   await page.getByText('The next request is answered from memory, and no service is asked.').waitFor();
 
@@ -166,7 +166,8 @@ test('what is stored is listed and counted, and what is purged goes, is counted 
 
 test('the theatre plays what is asked', async () => {
   await open('#/theatre');
-  const load = ask(gateway.url, { requests: 200, readers: 8, pauseMs: 50 });
+  // For so long that also a page that comes late sees some of it.
+  const load = ask(gateway.url, { requests: 600, readers: 8, pauseMs: 50 });
   await page.getByText(/^\d+(?:\.\d)? requests in the last second/).waitFor();
   await pause(500);
   await picture('theatre');
