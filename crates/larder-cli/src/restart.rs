@@ -2,6 +2,8 @@
 //!
 //! `[upstream.NAME]`, `[[route]]`, `[defaults]` and `[purge]` hold at once, whole. Of the other tables the keys below do.
 
+use std::collections::BTreeSet;
+
 use larder_gateway::config::Config;
 use serde_json::Value;
 
@@ -79,9 +81,11 @@ fn differing(path: &str, before: &Value, after: &Value, keys: &mut Vec<String>) 
     }
     match (before, after) {
         (Value::Object(before), Value::Object(after)) => {
-            for (key, value) in before {
-                let after = after.get(key).unwrap_or(&Value::Null);
-                differing(&format!("{path}.{key}"), value, after, keys);
+            let of_both = before.keys().chain(after.keys()).collect::<BTreeSet<_>>();
+            for key in of_both {
+                let [before, after] = [before, after].map(|table| table.get(key));
+                let [before, after] = [before, after].map(|value| value.unwrap_or(&Value::Null));
+                differing(&format!("{path}.{key}"), before, after, keys);
             }
         }
         (Value::Array(before), Value::Array(after))
@@ -237,6 +241,24 @@ mod tests {
             }
             assert!(is_at_once || of_list || !waiting.is_empty(), "{name}");
         }
+    }
+
+    /// Such as headers that are sent: their names are no keys of ours.
+    #[test]
+    fn what_has_come_to_a_table_is_told_as_well_as_what_has_gone() {
+        let with = |headers: &str| {
+            let text = format!(
+                "[[cdn]]\n[cdn.template.everything]\nurl = \"http://192.0.2.7/\"\nheaders = {{ {headers} }}\n"
+            );
+            let (config, _, wrong) = read_on("a".as_ref(), &text);
+            assert!(wrong.is_empty(), "{wrong:?}");
+            config
+        };
+        let (few, more) = (with("A = \"1\""), with("A = \"1\", B = \"2\""));
+        let key = "cdn[1].template.everything.headers.B";
+        assert_eq!(needed_for(&few, &more), [key]);
+        assert_eq!(needed_for(&more, &few), [key]);
+        assert_eq!(needed_for(&few, &few), [""; 0]);
     }
 
     #[test]

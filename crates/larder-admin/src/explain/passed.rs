@@ -125,11 +125,12 @@ impl Onlookers {
     }
 
     /// One that watches wants to see the next few plain hits. What several want at once is the same few.
-    pub fn want_hits(&self) {
+    pub fn want_hits(&self, now: Instant) {
         let mut watching = self.watching();
-        let is_time = watching.asked.is_none_or(|asked| asked.elapsed() >= EVERY / 2);
+        let since = |asked: Instant| now.saturating_duration_since(asked);
+        let is_time = watching.asked.is_none_or(|asked| since(asked) >= EVERY / 2);
         if watching.count > 0 && is_time {
-            watching.asked = Some(Instant::now());
+            watching.asked = Some(now);
             self.wanted.0.store(HITS, Relaxed);
         }
     }
@@ -166,17 +167,16 @@ mod tests {
 
     #[test]
     fn no_hit_is_wanted_before_somebody_watches_nor_after_the_last_has_gone() {
-        let onlookers = Onlookers::default();
-        onlookers.want_hits();
+        let (onlookers, now) = (Onlookers::default(), Instant::now());
+        onlookers.want_hits(now);
         assert!(!onlookers.wants_hit() && !onlookers.take_hit());
         onlookers.come();
         onlookers.come();
-        onlookers.want_hits();
+        onlookers.want_hits(now);
         // Both want the same.
-        onlookers.want_hits();
+        onlookers.want_hits(now);
         assert_eq!((0..100).filter(|_| onlookers.take_hit()).count(), HITS as usize);
-        std::thread::sleep(EVERY / 2);
-        onlookers.want_hits();
+        onlookers.want_hits(now + EVERY / 2);
         onlookers.go();
         assert!(onlookers.wants_hit());
         onlookers.go();

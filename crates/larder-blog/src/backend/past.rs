@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use larder_admin::explain::{Onlookers, Passed, PastRequest, Watch};
@@ -82,7 +83,7 @@ impl Watcher {
 impl Watch for Watcher {
     fn passed(&mut self) -> Passed {
         let (passed, seen) = self.past.since(self.seen);
-        self.past.onlookers.want_hits();
+        self.past.onlookers.want_hits(Instant::now());
         self.seen = seen;
         passed
     }

@@ -1,6 +1,6 @@
 //! Watching: what becomes of single requests, for whoever watches them as they are answered.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use larder_admin::explain::{Passed, Watch};
 
@@ -38,7 +38,7 @@ impl Watcher {
 impl Watch for Watcher {
     fn passed(&mut self) -> Passed {
         let passed = self.common.past.since(&mut self.seen);
-        self.past().onlookers.want_hits();
+        self.past().onlookers.want_hits(Instant::now());
         passed
     }
 }
