@@ -143,7 +143,7 @@ fn key(
         let each = names.iter().filter_map(|name| said_at(places, own, name));
         each.collect::<Vec<_>>()
     };
-    if !matches!(*method, Method::GET | Method::HEAD) {
+    if !matches!(method.as_str(), "GET" | "HEAD" | "QUERY") {
         return Told::said("key", "none: it passes, by its method", Vec::new());
     }
     if !way.is_cached {
@@ -157,7 +157,10 @@ fn key(
     let key = RequestKey::of_uri(&recipe.of_uri(uri).unwrap_or_else(|| uri.clone()));
     match key {
         Some(key) => {
-            Told::said("key", key.to_string(), said(&["query_allow", "query_deny", "query_sort"]))
+            // Of the content nothing is known here (RFC 10008).
+            let more = if method.as_str() == "QUERY" { ", and what the content is" } else { "" };
+            let value = format!("{key}{more}");
+            Told::said("key", value, said(&["query_allow", "query_deny", "query_sort"]))
         }
         None => Told::said("key", "none: it passes", Vec::new()),
     }

@@ -68,6 +68,9 @@ fn what_follows_from_several_lines_is_told_with_each_of_them() {
     assert_eq!(get("http://a.test/me", "key"), "none: it passes | larder.toml:15");
     assert_eq!(get("http://a.test/events", "key"), "none: it passes | larder.toml:18");
     assert_eq!(told(text, "POST", "http://a.test/x", "key"), "none: it passes, by its method | ");
+    // It is kept like a GET, by what it brings with it.
+    let query = told(text, "QUERY", "http://a.test/x", "key");
+    assert_eq!(query, get("http://a.test/x", "key").replace(" |", ", and what the content is |"));
     // The service's own times hold where nothing else is said.
     assert_eq!(get(api, "first_byte_timeout"), "\"9s\" | larder.toml:4");
     assert_eq!(get(api, "connect_timeout"), "\"2s\" | larder.toml:3");
