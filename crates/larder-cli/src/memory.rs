@@ -11,13 +11,11 @@ use std::{
 
 use bytesize::ByteSize;
 use larder::http::HttpCache;
-use larder_gateway::pressure::{Level, Pressure, Room};
+use larder_gateway::pressure::{Level, Pressure, Room, look_again};
 use tokio::time::sleep;
 
-/// How often is looked, and how often while something gives way. What comes between two looks has the last fifth of the
-/// bound. A look takes some ten microseconds.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
+/// Where nothing could be read, it is tried so much later again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 const STATUS: &str = "/proc/self/status";
 /// Where the limits of containers are: those of cgroups in their second version, and in their first.
@@ -66,7 +64,9 @@ pub(crate) async fn watch(bound: MemoryBound, cache: HttpCache, pressure: Pressu
     let mut room = Room::new(usize::try_from(at_best).unwrap_or(usize::MAX));
     let mut before = Level::Calm;
     loop {
+        let mut later = LOOK_AGAIN;
         if let Some(taken) = resident() {
+            later = look_again(taken, bound.bytes());
             let level = pressure.measured(taken, bound.bytes());
             tell(before, level, taken, bound.bytes());
             before = level;
@@ -76,7 +76,7 @@ pub(crate) async fn watch(bound: MemoryBound, cache: HttpCache, pressure: Pressu
                 cache.resize(bytes);
             }
         }
-        sleep(if before == Level::Calm { LOOK_EVERY } else { LOOK_CLOSELY_EVERY }).await;
+        sleep(later).await;
     }
 }
 

@@ -8,8 +8,9 @@
 //! | from 14/20 on, until it is below 13/20 | tight | the store ([`Room`]), the oldest connections, new ones come in slowly |
 //! | from 16/20 on, until it is below 15/20 | full | also requests that have to be fetched: 503 |
 //!
-//! What is stored is answered on each level: that takes next to no memory, and it is why the gateway is there. The last
-//! fifth is for what comes between two looks, which may be late where all processors are busy.
+//! What is stored is answered on each level: that takes next to no memory, and it is why the gateway is there. The nearer
+//! the next level, the sooner it is looked again ([`look_again`]). The last fifth is for what comes between two looks all the
+//! same, which may be late where all processors are busy.
 
 use std::{
     sync::{
@@ -29,6 +30,13 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// some seconds at most.
 const TIGHT_WAIT: Duration = Duration::from_millis(2);
 const FULL_WAIT: Duration = Duration::from_millis(10);
+/// So many bytes come in a second at most: a network of 10 Gbit/s.
+const FASTEST: u64 = 1_250_000_000;
+/// However far or near the next level is, it is looked no sooner and no later again, the latter while all is calm and while
+/// something gives way. A look takes some ten microseconds.
+const SOONEST: Duration = Duration::from_millis(2);
+const LATEST: Duration = Duration::from_millis(50);
+const LATEST_IN_NEED: Duration = Duration::from_millis(10);
 /// The store keeps this part of the room that it is to have at best.
 const LEAST_ROOM: usize = 16;
 
@@ -199,6 +207,16 @@ impl Room {
     }
 }
 
+/// How long after so many bytes of so many were measured it is to be measured again: before the next level is reached, or in
+/// the midst of what gives way.
+pub fn look_again(taken: u64, bound: u64) -> Duration {
+    let levels = [14, 16, 20].map(|twentieths| bound / 20 * twentieths);
+    let next = levels.into_iter().find(|level| *level > taken).unwrap_or(taken);
+    let micros = (next - taken).saturating_mul(1_000_000 / 4) / (FASTEST / 4);
+    let latest = if taken < levels[0] { LATEST } else { LATEST_IN_NEED };
+    Duration::from_micros(micros).clamp(SOONEST, latest)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -227,6 +245,28 @@ mod tests {
         }
         assert_eq!(Level::Calm.next(u64::MAX, u64::MAX), Level::Full);
         assert_eq!(Level::Calm.next(0, u64::MAX), Level::Calm);
+    }
+
+    #[test]
+    fn nothing_comes_past_a_level_between_two_looks() {
+        const MB: u64 = 1_000_000;
+        let milliseconds = Duration::from_millis;
+        for (taken, after) in [
+            (0, LATEST),
+            (1000 * MB, LATEST),
+            (1350 * MB, milliseconds(40)),
+            (1399 * MB, SOONEST),
+            (1400 * MB, LATEST_IN_NEED),
+            (1590 * MB, milliseconds(8)),
+            (1600 * MB, LATEST_IN_NEED),
+            (1990 * MB, milliseconds(8)),
+            (2000 * MB, SOONEST),
+            (u64::MAX, SOONEST),
+        ] {
+            assert_eq!(look_again(taken, 2000 * MB), after, "{taken}");
+        }
+        assert_eq!(look_again(0, u64::MAX), LATEST);
+        assert_eq!(look_again(5, 0), SOONEST);
     }
 
     #[test]
