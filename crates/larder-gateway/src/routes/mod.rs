@@ -1,12 +1,16 @@
 //! Routes: which of them a request fits, the first as written, found without looking at each.
 
 mod condition;
+mod found;
 mod host;
 mod readings;
 mod rewrite;
 mod way;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -78,12 +82,23 @@ pub struct Fitting {
 /// parts that patterns begin with; and a look at the routes that are found so, or begin with none.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
+    /// Of all that were ever made none but these and their clones have it.
+    number: u64,
     routes: Vec<Fitting>,
     ask_for_queries: bool,
     /// For hosts that are named: all routes that may fit them.
     by_host: HashMap<Box<[u8]>, Group, RandomState>,
     /// For all others.
     elsewhere: Group,
+}
+
+/// Which route a request fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fit {
+    /// The first, if there is one.
+    pub(crate) route: Option<usize>,
+    /// A route asked for fields: with others, or none, it might be another.
+    pub(crate) depends_on_fields: bool,
 }
 
 /// Routes by a text, each list in their order.
@@ -106,9 +121,8 @@ struct Known {
 }
 
 impl Fitting {
-    fn fits(&self, asked: Asked<'_>, known: Known) -> bool {
-        self.fits_but_for_fields(asked, known) && { self.fields.iter() }
-            .all(|(name, condition)| asked.fields.meet(name, condition))
+    fn fits_fields(&self, asked: Asked<'_>) -> bool {
+        self.fields.iter().all(|(name, condition)| asked.fields.meet(name, condition))
     }
 
     /// Whether it fits a request, if that has the right fields.
@@ -170,7 +184,9 @@ impl Routes {
     /// In this order.
     pub fn new(routes: Vec<Fitting>) -> Routes {
         let ask_for_queries = routes.iter().any(|route| !route.parameters.is_empty());
-        let mut all = Routes { routes, ask_for_queries, ..Routes::default() };
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Relaxed) + 1;
+        let mut all = Routes { number, routes, ask_for_queries, ..Routes::default() };
         let named = all.routes.iter().filter_map(|route| match &route.host {
             Some(HostPattern::Literal(name)) => Some(name.clone()),
             _ => None,
@@ -204,11 +220,24 @@ impl Routes {
 
     /// The first that a request fits.
     pub fn find(&self, asked: Asked<'_>) -> Option<usize> {
-        let mut found = usize::MAX;
+        self.fit(asked).route
+    }
+
+    /// The same, and whether that depends on its fields.
+    pub(crate) fn fit(&self, asked: Asked<'_>) -> Fit {
+        let (mut found, mut depends_on_fields) = (usize::MAX, false);
         self.each_list(asked.host, asked.path, |list, known| {
-            found = self.first(list, found, asked, known);
+            let before = list.iter().copied().take_while(|&at| at < found);
+            let fits = |at: &usize| {
+                let route = &self.routes[*at];
+                route.fits_but_for_fields(asked, known) && {
+                    depends_on_fields |= !route.fields.is_empty();
+                    route.fits_fields(asked)
+                }
+            };
+            found = { before }.find(fits).unwrap_or(found);
         });
-        (found != usize::MAX).then_some(found)
+        Fit { route: (found != usize::MAX).then_some(found), depends_on_fields }
     }
 
     /// All that a request of this kind may fit whatever its fields are, in their order: the last of them asks for none.
@@ -258,15 +287,6 @@ impl Routes {
         {
             look(list, Known { parts: usize::MAX, end: path.len() });
         }
-    }
-
-    /// The first route of `list` that fits, if it comes before `best`; otherwise that. Of all in the list this much of
-    /// the path is `known`.
-    #[inline]
-    fn first(&self, list: &[usize], best: usize, asked: Asked<'_>, known: Known) -> usize {
-        let before = list.iter().copied().take_while(|&at| at < best);
-        let fits = |at: &usize| self.routes[*at].fits(asked, known);
-        { before }.find(fits).unwrap_or(best)
     }
 
     /// The routes that can never be found, each with one before it that fits all that it fits.
@@ -460,7 +480,8 @@ mod tests {
                 fitting(host, path, verbs)
             }).collect();
             let slow = all.iter().position(|route| {
-                route.fits(asked(&method, &host, &path), Known::default())
+                let asked = asked(&method, &host, &path);
+                route.fits_but_for_fields(asked, Known::default()) && route.fits_fields(asked)
             });
             let covering = |at: usize| all[..at].iter().position(|other| other.covers(&all[at]));
             let looked_at: Vec<_> =

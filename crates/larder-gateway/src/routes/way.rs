@@ -1,6 +1,6 @@
 //! Way: by which rules a request is answered, and by which service.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use larder::http::{
@@ -8,7 +8,11 @@ use larder::http::{
     policy::{class::Class, fields::FieldLine, uri},
 };
 
-use super::{Asked, Lines, Rewrite, Routes, readings};
+use super::{
+    Asked, Fit, Lines, Rewrite, Routes,
+    found::{Asking, Found},
+    readings,
+};
 use crate::{gateway::RateLimit, upgrade::WEBSOCKET, upstream::Times};
 
 /// The name of what fits no route.
@@ -243,6 +247,7 @@ impl Ways {
 
     /// The way of a request as it lies in a buffer, and as its key is written, and its place. `None` where that takes more
     /// than a look. Where host or target are not written as in a key, which is seen when it is made of them, the way may be another's.
+    #[inline]
     pub(crate) fn borrowed(
         &self,
         method: &Method,
@@ -253,15 +258,45 @@ impl Ways {
         if self.routes.is_empty() {
             return Some(self.at(None));
         }
+        let asking = Asking::of(self.routes.number, method, host, target.as_bytes());
+        let Some(asking) = asking else {
+            let Fit { route, .. } = self.looked_for(method, host, target, lines)?;
+            return Some(self.at(route));
+        };
+        FOUND.with_borrow_mut(|found| {
+            let row = match found.place(asking) {
+                Ok(place) => {
+                    return Some((self.of_routes.get(place).unwrap_or(&self.otherwise), place));
+                }
+                Err(row) => row,
+            };
+            let Fit { route, depends_on_fields } = self.looked_for(method, host, target, lines)?;
+            let (way, place) = self.at(route);
+            if !depends_on_fields {
+                found.remember(row, asking, place);
+            }
+            Some((way, place))
+        })
+    }
+
+    fn looked_for(
+        &self,
+        method: &Method,
+        host: &[u8],
+        target: &str,
+        lines: &[FieldLine<'_>],
+    ) -> Option<Fit> {
         let host = plain_host(host)?;
         let (path, query) = plain_path(target)?;
         if self.routes.ask_for_queries() && query.contains(['%', '+']) {
             return None;
         }
-        let route =
-            self.routes.find(Asked { method, host, path, query, fields: Lines::Read(lines) });
-        Some(self.at(route))
+        Some(self.routes.fit(Asked { method, host, path, query, fields: Lines::Read(lines) }))
     }
+}
+
+thread_local! {
+    static FOUND: RefCell<Found> = RefCell::default();
 }
 
 fn host_of(uri: &Uri) -> String {
@@ -298,6 +333,7 @@ fn plain_path(target: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
     use larder::http::policy::{key::RequestKey, path::PathPattern, scheme::Scheme};
     use proptest::prelude::*;
 
@@ -308,41 +344,69 @@ mod tests {
     fn ways() -> Ways {
         let path = |text| Some(PathPattern::parse(text).unwrap());
         let preview = vec![("p".into(), Condition::Present)];
+        let of_apps = vec![(HeaderName::from_static("x-app"), Condition::Fits("ios*".into()))];
         let routes = vec![
             Fitting {
                 host: Some(HostPattern::parse("a.test").unwrap()),
                 path: path("/a/{id}"),
                 ..Fitting::default()
             },
+            Fitting { path: path("/b/**"), fields: of_apps, ..Fitting::default() },
             Fitting {
                 host: Some(HostPattern::parse("*.test").unwrap()),
                 path: path("/b/**"),
                 ..Fitting::default()
             },
             Fitting { path: path("/a/b"), parameters: preview, ..Fitting::default() },
-            Fitting { path: path("/**/b"), ..Fitting::default() },
+            Fitting {
+                path: path("/**/b"),
+                methods: Some(vec![Method::HEAD]),
+                ..Fitting::default()
+            },
         ];
         let one = Ways::one(Arc::new(Policy::guarded()));
         let way = |upstream| Way { upstream, ..one.otherwise.clone() };
-        Ways::new(Routes::new(routes), (0..4).map(way).collect(), way(4))
+        Ways::new(Routes::new(routes), (0..5).map(way).collect(), way(5))
     }
 
     proptest! {
+        /// Whatever was asked for before, of these routes and of others.
         #[test]
         fn a_request_in_a_buffer_has_the_way_of_its_uri(
-            host in "(a|b|A|)[.]?(test|a)?[.]?(:80|:8080|:)?",
-            target in "(/(a|b|[.]|;|%61|c[.]c)?){1,4}[?]?[p&=%+7]{0,3}",
+            asked in proptest::collection::vec(
+                (
+                    prop::sample::select(vec![Method::GET, Method::HEAD, Method::POST]),
+                    "(a|b|A|)[.]?(test|a)?[.]?(:80|:8080|:)?",
+                    "(/(a|b|[.]|;|%61|c[.]c)?){1,4}[?]?[p&=%+7]{0,3}",
+                    prop::sample::select(vec![None, Some("ios 9"), Some("web")]),
+                ),
+                1..12,
+            ),
         ) {
+            // Others, which are found for the same.
+            let routes = vec![Fitting { path: PathPattern::parse("/**").ok(), ..Fitting::default() }];
+            let others = ways();
+            let others = Ways::new(Routes::new(routes), vec![others.otherwise.clone()], others.otherwise);
             let ways = ways();
             let mut key = Vec::new();
-            let (host, target) = (host.as_bytes(), target.as_str());
-            if RequestKey::write(Scheme::Http, host, target.as_bytes(), &mut key).is_some()
-                && let Some(found) = ways.borrowed(&Method::GET, host, target, &[])
-            {
-                let host = str::from_utf8(host).unwrap();
-                let uri: Uri = format!("http://{host}{target}").parse().unwrap();
-                let way = ways.way(&Method::GET, &uri, &HeaderMap::new()).unwrap();
-                prop_assert_eq!(found.0.upstream, way.upstream, "{}", uri);
+            // Each is asked for twice: what was found is found again.
+            for (method, host, target, app) in asked.iter().chain(&asked) {
+                let (name, target) = (host.as_bytes(), target.as_str());
+                let value = app.unwrap_or_default().as_bytes();
+                let lines = [FieldLine { name: b"X-App", value }];
+                let lines = if app.is_some() { &lines[..] } else { &[] };
+                others.borrowed(method, name, target, lines);
+                if RequestKey::write(Scheme::Http, name, target.as_bytes(), &mut key).is_some()
+                    && let Some(found) = ways.borrowed(method, name, target, lines)
+                {
+                    let uri: Uri = format!("http://{host}{target}").parse().unwrap();
+                    let mut fields = HeaderMap::new();
+                    if let Some(app) = app {
+                        fields.insert("x-app", HeaderValue::from_static(app));
+                    }
+                    let (way, place) = ways.way_and_place(method, &uri, &fields).unwrap();
+                    prop_assert_eq!((found.0.upstream, found.1), (way.upstream, place), "{}", uri);
+                }
             }
         }
     }
