@@ -111,8 +111,8 @@ pub(crate) async fn copies(
         let (prefix, contains, tag) = (None, None, None);
         let wanted =
             Wanted { cache: at, order: Order::Bytes, prefix, contains, tag, route: route.clone() };
-        let page = console.snapshots.page(cache, &console.key_routes, &wanted, None, 1).await?;
-        let list = Arc::clone(&page.list);
+        let whole = console.snapshots.whole(cache, &console.key_routes, &wanted).await?;
+        let list = Arc::clone(&whole);
         let found = console.snapshots.alone(move || {
             let mut found = copies_in(list.rows.iter().map(|row| (row.key.as_str(), weight(row))));
             found.truncate(TOLD);
@@ -120,7 +120,7 @@ pub(crate) async fn copies(
         });
         copies
             .extend({ found.await? }.into_iter().map(|found| console.view_of(cache.name(), found)));
-        lists.push(page.list);
+        lists.push(whole);
     }
     copies.sort_by_key(|copies| Reverse(copies.spare_bytes));
     let snapshot_at = lists.iter().map(|list| list.began).min().unwrap_or_else(SystemTime::now);

@@ -5,8 +5,9 @@
 //! it as long as it is young, and the page behind its last row is asked for by another list, which begins there. So a
 //! million entries are paged through with a hundred lists, and none of them takes more memory than the first.
 //!
-//! The first page of a cache that takes long is not waited for: what was seen in 25 ms is told, as incomplete, and the whole
-//! list goes on to be made.
+//! The first page of a cache that takes long is not waited for: what was seen in 25 ms is told, as incomplete, until the whole
+//! list is there, which is made meanwhile, or once it is its turn and somebody asks again. What comes behind a page is told
+//! by a whole list only.
 
 use std::{
     cmp::Ordering,
@@ -86,14 +87,27 @@ pub(crate) struct Snapshots {
     /// Held to look for one, and to put one in.
     kept: Mutex<Kept>,
     turn: Turn,
+    /// Who takes a glance, which nobody waits for whose list is being made.
+    glances: Turn,
 }
 
-/// Who makes a list now.
+/// One at a time.
 struct Turn(Arc<Semaphore>);
 
 impl Default for Turn {
     fn default() -> Self {
         Turn(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Turn {
+    async fn wait(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = timeout(LAST_PATIENCE, Arc::clone(&self.0).acquire_owned()).await;
+        turn.map_err(|_| busy())?.map_err(|_| busy())
+    }
+
+    fn if_free(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
     }
 }
 
@@ -135,6 +149,9 @@ impl Snapshot {
     /// The rows of a page that it has. `None`: the page is not, or not only, among what it has looked for.
     fn page(&self, from: Option<&From>, limit: usize) -> Option<Page> {
         let list = &self.list.told;
+        if from.is_some() && !list.is_complete {
+            return None;
+        }
         let begin = match (from, &self.from) {
             (None, None) => 0,
             (None, Some(_)) => return None,
@@ -161,45 +178,71 @@ impl Snapshots {
         from: Option<&From>,
         limit: usize,
     ) -> Result<Page, Problem> {
-        let known = self.find(wanted, from, limit);
-        if let Some((page, true)) = known {
-            return Ok(page);
-        }
-        let patience = if known.is_some() { Duration::ZERO } else { LAST_PATIENCE };
-        let turn = timeout(patience, Arc::clone(&self.turn.0).acquire_owned()).await;
-        let turn = match (turn, known) {
-            (Ok(turn), None) => {
+        match (self.find(wanted, from, limit), from) {
+            (Some((page, true)), _) => Ok(page),
+            (Some((page, false)), _) => {
+                // Somebody makes one just now.
+                let Some(turn) = self.turn.if_free() else { return Ok(page) };
+                let made = timeout(PATIENCE, self.make(cache, routes, wanted, from, turn)).await;
+                let newer = made.is_ok().then(|| self.find(wanted, from, limit)).flatten();
+                Ok(newer.map_or(page, |(page, _)| page))
+            }
+            (None, None) => self.first_page(cache, routes, wanted, limit).await,
+            (None, Some(_)) => {
+                let turn = self.turn.wait().await?;
                 // Whoever made one before may have made this.
                 if let Some((page, _)) = self.find(wanted, from, limit) {
                     return Ok(page);
                 }
-                turn.map_err(|_| busy())?
-            }
-            (Ok(turn), Some((page, _))) => {
-                let turn = turn.map_err(|_| busy())?;
                 let made = self.make(cache, routes, wanted, from, turn);
-                let made = timeout(PATIENCE, made).await.is_ok();
-                let newer = made.then(|| self.find(wanted, from, limit)).flatten();
-                return Ok(newer.map_or(page, |(page, _)| page));
+                timeout(LAST_PATIENCE, made).await.map_err(|_| busy())?.map_err(|_| busy())?;
+                self.find(wanted, from, limit).map(|(page, _)| page).ok_or_else(busy)
             }
-            // Somebody makes one just now.
-            (Err(_), Some((page, _))) => return Ok(page),
-            (Err(_), None) => return Err(busy()),
-        };
-        if from.is_none() {
-            let (list, turn) = self.glance(cache, routes, wanted, turn).await?;
-            if !list.is_complete {
-                // It is made whether or not anybody comes for it.
-                drop(self.make(cache, routes, wanted, None, turn));
-                let is_more = list.total > limit as u64;
-                let rows = list.rows[..list.rows.len().min(limit)].to_vec();
-                return Ok(Page { rows, is_more, list });
-            }
-        } else {
-            let made = timeout(LAST_PATIENCE, self.make(cache, routes, wanted, from, turn)).await;
-            made.map_err(|_| busy())?.map_err(|_| busy())?;
         }
-        self.find(wanted, from, limit).map(|(page, _)| page).ok_or_else(busy)
+    }
+
+    /// The first list of what is wanted, which is waited for.
+    pub(crate) async fn whole(
+        self: &Arc<Self>,
+        cache: &Arc<dyn Managed>,
+        routes: &Arc<dyn KeyRoutes>,
+        wanted: &Wanted,
+    ) -> Result<Arc<Listed>, Problem> {
+        let Page { list, .. } = self.page(cache, routes, wanted, None, 0).await?;
+        if list.is_complete {
+            return Ok(list);
+        }
+        let turn = self.turn.wait().await?;
+        let known = self.find(wanted, None, 0).filter(|(page, _)| page.list.is_complete);
+        if known.is_none() {
+            let made = self.make(cache, routes, wanted, None, turn);
+            timeout(LAST_PATIENCE, made).await.map_err(|_| busy())?.map_err(|_| busy())?;
+        }
+        self.find(wanted, None, 0).map(|(page, _)| page.list).ok_or_else(busy)
+    }
+
+    /// What a glance sees of a list that is not there.
+    async fn first_page(
+        self: &Arc<Self>,
+        cache: &Arc<dyn Managed>,
+        routes: &Arc<dyn KeyRoutes>,
+        wanted: &Wanted,
+        limit: usize,
+    ) -> Result<Page, Problem> {
+        let turn = self.glances.wait().await?;
+        if let Some((page, _)) = self.find(wanted, None, limit) {
+            return Ok(page);
+        }
+        let list = self.glance(cache, routes, wanted, turn).await?;
+        // The whole is made whether or not anybody comes for it.
+        if !list.is_complete
+            && let Some(turn) = self.turn.if_free()
+        {
+            drop(self.make(cache, routes, wanted, None, turn));
+        }
+        let is_more = list.beyond > 0 || list.rows.len() > limit;
+        let rows = list.rows[..list.rows.len().min(limit)].to_vec();
+        Ok(Page { rows, is_more, list })
     }
 
     /// The tags of a cache.
@@ -212,12 +255,12 @@ impl Snapshots {
         if let Some((tags, true)) = known {
             return Ok(tags);
         }
-        let patience = if known.is_some() { Duration::ZERO } else { LAST_PATIENCE };
-        let turn = timeout(patience, Arc::clone(&self.turn.0).acquire_owned()).await;
-        let turn = match (turn, &known) {
-            (Ok(turn), _) => turn.map_err(|_| busy())?,
-            (Err(_), Some((tags, _))) => return Ok(Arc::clone(tags)),
-            (Err(_), None) => return Err(busy()),
+        let turn = match &known {
+            None => self.turn.wait().await?,
+            Some((tags, _)) => {
+                let Some(turn) = self.turn.if_free() else { return Ok(Arc::clone(tags)) };
+                turn
+            }
         };
         if let Some((tags, true)) = self.find_tags(place) {
             return Ok(tags);
@@ -245,8 +288,7 @@ impl Snapshots {
         &self,
         look: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = timeout(LAST_PATIENCE, Arc::clone(&self.turn.0).acquire_owned()).await;
-        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let turn = self.turn.wait().await?;
         let looked = spawn_blocking(move || {
             let looked = look();
             drop(turn);
@@ -255,14 +297,14 @@ impl Snapshots {
         looked.await.map_err(|_| busy())
     }
 
-    /// The first rows as far as they are found at once; kept, if that is all of them.
+    /// The first rows as far as they are found at once: kept, until there are better ones.
     async fn glance(
         self: &Arc<Self>,
         cache: &Arc<dyn Managed>,
         routes: &Arc<dyn KeyRoutes>,
         wanted: &Wanted,
         turn: OwnedSemaphorePermit,
-    ) -> Result<(Arc<Listed>, OwnedSemaphorePermit), Problem> {
+    ) -> Result<Arc<Listed>, Problem> {
         let (snapshots, cache) = (Arc::clone(self), Arc::clone(cache));
         let (routes, wanted) = (Arc::clone(routes), wanted.clone());
         let listed = spawn_blocking(move || {
@@ -270,11 +312,10 @@ impl Snapshots {
             let mut query = wanted.query(None);
             query.until = Some(made + PATIENCE);
             let told = Arc::new(cache.list(&query, &*routes, wanted.only()));
-            if told.is_complete {
-                let list = Dated { made, took: made.elapsed(), told: Arc::clone(&told) };
-                snapshots.keep(Snapshot { wanted, from: None, list });
-            }
-            (told, turn)
+            let list = Dated { made, took: made.elapsed(), told: Arc::clone(&told) };
+            snapshots.keep(Snapshot { wanted, from: None, list });
+            drop(turn);
+            told
         });
         listed.await.map_err(|_| busy())
     }
@@ -313,7 +354,7 @@ impl Snapshots {
         drop(gone);
     }
 
-    /// A page of what is kept, and whether that is young.
+    /// A page of what is kept, and whether that is young, and all of it.
     fn find(&self, wanted: &Wanted, from: Option<&From>, limit: usize) -> Option<(Page, bool)> {
         let now = Instant::now();
         let mut kept = self.lock();
@@ -322,7 +363,7 @@ impl Snapshots {
         let (at, page) = pages.next()?;
         drop(pages);
         let used = kept.lists.remove(at);
-        let is_young = used.list.is_young(now);
+        let is_young = used.list.is_young(now) && used.list.told.is_complete;
         kept.lists.push(used);
         Some((page, is_young))
     }

@@ -93,6 +93,41 @@ async fn pages_tell_every_entry_once_in_each_order() {
     assert_eq!((keys(&page), &page["total"]), (vec!["/0".to_owned(), "/1".to_owned()], &json!(23)));
 }
 
+/// More than can be looked at in the time that a first page has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_page_of_a_large_cache_is_told_before_all_has_been_looked_at() {
+    const ENTRIES: u64 = 300_000;
+    let large = Cache::<String>::builder().name("large").max_bytes(1 << 30).build();
+    for number in 0..ENTRIES {
+        insert(&large, &format!("/{number}"), (number % 7) as usize, &[]);
+    }
+    let router = Admin::new().cache(&large).router();
+    // Also where another order of it is being looked for just now; and whoever asks again does not wait either.
+    for order in ["bytes", "key", "bytes", "key"] {
+        let page = get(&router, &format!("/v1/entries?order={order}&limit=3")).await;
+        assert_eq!(page["is_complete"], false, "{order}");
+        assert!(page["total"].as_u64().unwrap() < ENTRIES, "{page}");
+        assert_eq!(keys(&page).len(), 3);
+    }
+    // What is told of all of it waits.
+    let copies = get(&router, "/v1/copies").await;
+    assert_eq!((&copies["total"], &copies["looked_at"]), (&json!(ENTRIES), &json!(10_000)));
+    for order in ["bytes", "key"] {
+        let whole = loop {
+            let page = get(&router, &format!("/v1/entries?order={order}&limit=3")).await;
+            if page["is_complete"] == true {
+                break page;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert_eq!(whole["total"], ENTRIES, "{order}");
+        assert!(order == "bytes" || keys(&whole) == ["/0", "/1", "/10"], "{whole}");
+        let next = whole["next"].as_str().unwrap();
+        let page = get(&router, &format!("/v1/entries?order={order}&limit=3&after={next}")).await;
+        assert_eq!((&page["is_complete"], keys(&page).len()), (&json!(true), 3));
+    }
+}
+
 #[tokio::test]
 async fn entries_are_found_by_a_part_of_their_keys() {
     let posts = cache("posts");

@@ -1,5 +1,5 @@
 // What is stored: `/v1/entries`, `/v1/entry`, `/v1/tags`.
-import { amount, count, instant, list, oneOf, optional, orElse, pair, shape, signed, text } from '../../../wire/decode';
+import { amount, count, flag, instant, list, oneOf, optional, orElse, pair, shape, signed, text } from '../../../wire/decode';
 import type { Decoded } from '../../../wire/decode';
 import { parseList } from '../../../wire/structuredField';
 import type { Api } from './api';
@@ -37,6 +37,8 @@ export type Freshness = Pick<
 const pageShape = shape({
   snapshot_at: optional(instant),
   total: optional(count),
+  /** Where not, all of a large cache is being looked at just now: what is told are the first of what was seen so far. */
+  is_complete: orElse(flag, true),
   entries: list(entryShape),
   next: optional(text),
 });
@@ -69,15 +71,23 @@ export function fetchEntries(
   return api.get('v1/entries', query, pageShape, signal);
 }
 
-/** What is stored under this very key, or as the server spells it; `null`: nothing is. */
-export async function fetchExactly(api: Api, key: string, signal: AbortSignal): Promise<StoredEntry | null> {
+/** What is stored under this very key, or as the server spells it. */
+export interface Exactly {
+  readonly entry: StoredEntry | null;
+  /** Not all has been looked at yet. */
+  readonly isSure: boolean;
+}
+
+export async function fetchExactly(api: Api, key: string, signal: AbortSignal): Promise<Exactly> {
   const query = [
     ['prefix', key],
     ['order', 'key'],
     ['limit', 1],
   ] as const;
-  const [first] = (await api.get('v1/entries', query, pageShape, signal)).entries;
-  return first?.key === key ? first : null;
+  const { entries, is_complete } = await api.get('v1/entries', query, pageShape, signal);
+  const [first] = entries;
+  const entry = first?.key === key ? first : null;
+  return { entry, isSure: is_complete || entry !== null };
 }
 
 const variantShape = shape({

@@ -4,6 +4,7 @@ import { clockTime, plural, wholeNumber } from '../../../ui/format';
 import { Notice } from '../../../ui/Notice';
 import { Picker } from '../../../ui/Picker';
 import { ORDERS } from '../api/entries';
+import type { EntriesPage } from '../api/entries';
 import { isNotTold, problemOf } from '../api/trouble';
 import { Copies } from '../frame/Copies';
 import { go, hrefOf } from '../place';
@@ -13,6 +14,7 @@ import { Filling } from './Filling';
 import { ORDER_NAMES, readSelection } from './selection';
 import { Typed } from './Typed';
 import { MOST_ROWS, useEntries } from './useEntries';
+import type { EntriesTold } from './useEntries';
 import './StoredView.css';
 
 interface Props {
@@ -43,9 +45,9 @@ export function StoredView({ query }: Props) {
         {open === null ? null : <EntryDetail key={open} entryKey={open} closeHref={hrefTo({ key: null })} />}
         <section className="part entries-list" aria-labelledby="entries-title">
           <header className="part-head">
-            <h2 id="entries-title">{titleOf(told?.first.total ?? null, isNarrowed)}</h2>
+            <h2 id="entries-title">{titleOf(told?.first ?? null, isNarrowed)}</h2>
             <p className="figures">
-              {told?.first.snapshot_at === null || told === undefined ? '' : `ordered at ${clockTime(told.first.snapshot_at)} `}
+              <span role="status">{orderedOf(told)}</span>
               <button type="button" className="link-button" onClick={() => void asked.refetch()}>
                 Look again
               </button>
@@ -60,7 +62,7 @@ export function StoredView({ query }: Props) {
           {told === undefined ? (
             <Untold error={asked.error} isFetching={asked.isFetching} onAgain={() => void asked.refetch()} />
           ) : told.entries.length === 0 ? (
-            <p className="soft">{isNarrowed ? 'Nothing stored fits that.' : 'Nothing is stored.'}</p>
+            <p className="soft">{!told.first.is_complete ? 'None so far.' : isNarrowed ? 'Nothing stored fits that.' : 'Nothing is stored.'}</p>
           ) : (
             <>
               <EntryTable entries={told.entries} total={told.first.total} open={open} hrefTo={(key) => hrefTo({ key })} onNearEnd={more} />
@@ -75,9 +77,17 @@ export function StoredView({ query }: Props) {
   );
 }
 
-function titleOf(total: number | null, isNarrowed: boolean): string {
-  if (total === null) return 'Entries';
-  return `${plural(total, 'entry', 'entries')}${isNarrowed ? (total === 1 ? ' fits' : ' fit') : ''}`;
+function titleOf(first: EntriesPage | null, isNarrowed: boolean): string {
+  const total = first?.total ?? null;
+  if (first === null || total === null) return 'Entries';
+  const told = `${plural(total, 'entry', 'entries')}${isNarrowed ? (total === 1 ? ' fits' : ' fit') : ''}`;
+  return first.is_complete ? told : `${told} so far`;
+}
+
+function orderedOf(told: EntriesTold | undefined): string {
+  if (told?.first.is_complete === false) return 'looking at all of them… ';
+  const at = told?.first.snapshot_at ?? null;
+  return at === null ? '' : `ordered at ${clockTime(at)} `;
 }
 
 interface UntoldProps {

@@ -8,6 +8,8 @@ import type { EntriesPage, Selection, StoredEntry } from '../api/entries';
 const PAGE_ROWS = 200;
 /** So many rows are kept; who wants more says more exactly what he is looking for. */
 export const MOST_ROWS = 10_000;
+/** While a large cache is being looked at as a whole, it is asked so much later again. */
+const AGAIN_MS = 300;
 
 export interface EntriesTold {
   readonly first: EntriesPage;
@@ -22,8 +24,10 @@ export function useEntries(selection: Selection) {
     queryKey: ['entries', 'list', selection],
     queryFn: ({ signal, pageParam }) => fetchEntries(api, selection, pageParam, PAGE_ROWS, signal),
     initialPageParam: initial(),
+    refetchInterval: ({ state }) => (state.data?.pages[0]?.is_complete === false && state.error === null ? AGAIN_MS : false),
+    // What comes behind a page is known once all has been looked at.
     getNextPageParam: (last: EntriesPage, pages) =>
-      last.entries.length === 0 || pages.length * PAGE_ROWS >= MOST_ROWS ? null : last.next,
+      !last.is_complete || last.entries.length === 0 || pages.length * PAGE_ROWS >= MOST_ROWS ? null : last.next,
   });
   const { part, tag, route } = selection;
   const exact = useQuery({
@@ -31,8 +35,9 @@ export function useEntries(selection: Selection) {
     // With a tag or a route as well, it may not be one of those that are wanted.
     enabled: part !== '' && tag === '' && route === '',
     queryFn: ({ signal }) => fetchExactly(api, part, signal),
+    refetchInterval: ({ state }) => (state.data?.isSure === false && state.error === null ? AGAIN_MS : false),
   });
-  const asked = exact.data ?? null;
+  const asked = exact.data?.entry ?? null;
   const { data, hasNextPage, isFetching, fetchNextPage } = query;
   const told = useMemo((): EntriesTold | undefined => {
     const first = data?.pages[0];
@@ -40,7 +45,8 @@ export function useEntries(selection: Selection) {
     const listed = data.pages.flatMap((page) => page.entries);
     // Whoever types a whole key means that one, wherever the order would put it.
     const entries = asked === null ? listed : [asked, ...listed.filter((entry) => entry.key !== asked.key || entry.cache !== asked.cache)];
-    return { first, entries, isCut: !hasNextPage && (data.pages.at(-1)?.next ?? null) !== null };
+    const isCut = first.is_complete && !hasNextPage && (data.pages.at(-1)?.next ?? null) !== null;
+    return { first, entries, isCut };
   }, [data, hasNextPage, asked]);
   const more = useCallback(() => {
     if (hasNextPage && !isFetching) void fetchNextPage();

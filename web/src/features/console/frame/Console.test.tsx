@@ -418,6 +418,25 @@ describe('a request that was answered', () => {
 });
 
 describe('entries', () => {
+  test('of a large cache are asked for again until all of it has been looked at', async () => {
+    admin.glances = 3;
+    open('#/entries?order=bytes');
+    await heading('120 entries so far');
+    expect(screen.getByText('looking at all of them…')).toBeTruthy();
+    await heading('240 entries');
+    expect(screen.getByText(/^ordered at /)).toBeTruthy();
+  });
+
+  test('say that a key is not there only once all has been looked at', async () => {
+    const last = admin.entries.at(-1);
+    if (last === undefined) throw new Error('nothing is stored');
+    // The list and the question for this very key.
+    admin.glances = 2;
+    open(`#/entries?part=${encodeURIComponent(last.key)}`);
+    await screen.findByRole('grid', { name: 'Entries' });
+    await heading('1 entry fits');
+  });
+
   test('puts the one first that was named exactly, wherever the order would have it', async () => {
     const key = 'https://shop.example/posts/1';
     // Large ones come first, and many begin as this one does.

@@ -132,6 +132,8 @@ export const FAKE_ROUTES: readonly FakeRoute[] = [
 ];
 
 export class FakeAdmin {
+  /** So many answers more tell the first half of what is stored: it has not looked at all of it yet. */
+  glances = 0;
   entries: FakeEntry[] = FAKE_ENTRIES.map((entry) => ({ ...entry }));
   routes: readonly FakeRoute[] = FAKE_ROUTES;
   samples: ReturnType<typeof secondOf>[] = [];
@@ -471,7 +473,10 @@ export class FakeAdmin {
   }
 
   #entries(query: URLSearchParams): Response {
-    const chosen = this.#chosen(query);
+    const is_complete = this.glances === 0;
+    this.glances = Math.max(0, this.glances - 1);
+    const all = this.#chosen(query);
+    const chosen = is_complete ? all : all.slice(0, all.length / 2);
     const bytes = chosen.reduce((sum, entry) => sum + entry.bytes, 0);
     const by = {
       bytes: (entry: FakeEntry) => -entry.bytes,
@@ -485,7 +490,7 @@ export class FakeAdmin {
     const limit = Number(query.get('limit') ?? 50);
     const next = from + limit < chosen.length ? String(from + limit) : null;
     const entries = chosen.slice(from, from + limit).map(entryView);
-    return Response.json({ snapshot_at: new Date().toISOString(), total: chosen.length, bytes, is_complete: true, entries, next });
+    return Response.json({ snapshot_at: new Date().toISOString(), total: chosen.length, bytes, is_complete, entries, next });
   }
 
   #entry(key: string): Response {
