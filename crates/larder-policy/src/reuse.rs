@@ -394,8 +394,8 @@ impl Question<'_> {
         }
     }
 
-    /// The most recent response that fits (RFC 9111 §4), by `Date`, then by receipt. An older one is
-    /// never taken for being fresh still: the newer one says what the older one would hide.
+    /// The response that fits and is [preferred](StoredHead::preference). An older one is never taken for being fresh
+    /// still: the newer one says what the older one would hide.
     fn find(&self) -> Result<usize, (Found, Reason)> {
         let mut fitting: Option<usize> = None;
         let mut incomplete: Option<usize> = None;
@@ -406,11 +406,8 @@ impl Question<'_> {
                 continue;
             }
             let best = if self.has_what_is_asked(head) { &mut fitting } else { &mut incomplete };
-            let newer = |than: usize| {
-                let than = self.stored[than].head;
-                (head.date, head.received_at) >= (than.date, than.received_at)
-            };
-            if best.is_none_or(newer) {
+            let is_preferred = |to: usize| head.preference() >= self.stored[to].head.preference();
+            if best.is_none_or(is_preferred) {
                 *best = Some(index);
             }
         }

@@ -168,6 +168,8 @@ impl Policy {
     ///   505) are not stored, nor is a redirect of a URI to itself;
     /// - fields that tell the origin to answer for another method, host or URI are not sent to it where the
     ///   answer may be stored ([`key_fields`](Policy::key_fields));
+    /// - an answer to HEAD without a validator does not make what is stored fresh again
+    ///   ([`head_says`](crate::validate::head_says));
     /// - an answer whose media type is not what its path's extension stands for (`/account/x.css`, and it is a page) is
     ///   not stored ([`path_type`](crate::path_type));
     /// - an entity tag of one variant is not offered for another (some origins give one tag to all
@@ -185,6 +187,11 @@ impl Policy {
             completes_unvalidated_parts: false,
             ..Policy::standard()
         }
+    }
+
+    /// Whether an answer to HEAD has to have a validator to say that what is stored is current. In [`guarded`](Policy::guarded).
+    pub fn wants_proof_of_heads(&self) -> bool {
+        self.guards
     }
 
     /// Whether, and how, answers without any freshness information may be reused (RFC 9111 §4.2.2).

@@ -7,7 +7,7 @@ use std::{
 
 use http::{
     HeaderMap, StatusCode,
-    header::{AGE, ETAG, LAST_MODIFIED},
+    header::{AGE, ETAG, LAST_MODIFIED, VARY},
 };
 use serde::{Deserialize, Serialize};
 
@@ -442,6 +442,13 @@ impl StoredHead {
             }
             None => policy.tells_nothing_apart(),
         }
+    }
+
+    /// Which of several that fit a request answers it: the greatest. That is the most recent, by `Date`, then by receipt
+    /// (RFC 9111 §4); but what has a `Vary` goes before what has none (§4.1): some services leave it out where they had no
+    /// reason to choose, and such an answer would hide what was chosen for others.
+    pub fn preference(&self) -> impl Ord + use<> {
+        (self.fields().contains(VARY.as_str()), self.date, self.received_at)
     }
 
     /// In what a request with these fields differs from those that it fits: nothing where it [selects](Self::selects)

@@ -213,22 +213,31 @@ pub enum HeadSays {
 /// `complete_bytes` long as far as is known.
 ///
 /// Every validator that the answer has must agree with the stored one, and its `Content-Length`
-/// with the length. 404 and 410 make the stored response stale as well: the standard leaves them
+/// with the length. `needs_proof`: it must have a validator. To the letter of the standard an answer without any says
+/// that what is stored is current; but then whoever asks for the head of a page each minute keeps the page of last week.
+/// 404 and 410 make the stored response stale as well: the standard leaves them
 /// open, and a resource that is gone is better asked for.
 pub fn head_says(
     stored: ResponseHead<'_>,
     complete_bytes: Option<u64>,
     head: ResponseHead<'_>,
+    needs_proof: bool,
 ) -> HeadSays {
     match head.status {
         StatusCode::NOT_FOUND | StatusCode::GONE if stored.status != head.status => {
             HeadSays::Changed
         }
         StatusCode::OK if is_ok_or_part(stored.status) => {
-            let current = tags_agree(stored.headers, head.headers)
+            let agrees = tags_agree(stored.headers, head.headers)
                 && dates_agree(stored.headers, head.headers)
                 && lengths_agree(complete_bytes, head.headers);
-            if current { HeadSays::Current } else { HeadSays::Changed }
+            let validators = [header::ETAG, header::LAST_MODIFIED];
+            let proves = validators.iter().any(|name| head.headers.contains(name.as_str()));
+            match agrees {
+                true if proves || !needs_proof => HeadSays::Current,
+                true => HeadSays::Nothing,
+                false => HeadSays::Changed,
+            }
         }
         // It was something else than 200 when it was stored, and is 200 now.
         StatusCode::OK => HeadSays::Changed,

@@ -310,7 +310,8 @@ fn plain_host(host: &[u8]) -> Option<&[u8]> {
     if matches!(name, [] | [.., b'.']) { None } else { Some(name) }
 }
 
-/// The path in a target, and the query. `None`: something in the path is encoded, or a part is empty or begins with a dot. One look at each byte.
+/// The path in a target, and the query. `None`: something in the path is encoded, a part is empty, begins with a dot or has
+/// parameters. One look at each byte.
 fn plain_path(target: &str) -> Option<(&str, &str)> {
     let bytes = target.as_bytes();
     if bytes.first() != Some(&b'/') {
@@ -323,7 +324,7 @@ fn plain_path(target: &str) -> Option<(&str, &str)> {
                 end = at;
                 break;
             }
-            b'%' => return None,
+            b'%' | b';' => return None,
             b'.' | b'/' if at > 0 && bytes[at - 1] == b'/' => return None,
             _ => {}
         }

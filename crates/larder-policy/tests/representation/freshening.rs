@@ -187,7 +187,7 @@ fn a_head_answer_that_agrees_in_all_it_says_updates() {
     let stored =
         fields(&[("etag", r#""a""#), ("last-modified", SECOND_1), ("content-length", "10")]);
     let says = |head: &[(&str, &str)]| {
-        head_says(response(200, &stored), Some(10), response(200, &fields(head)))
+        head_says(response(200, &stored), Some(10), response(200, &fields(head)), false)
     };
     for agreeing in [
         &[][..],
@@ -200,6 +200,12 @@ fn a_head_answer_that_agrees_in_all_it_says_updates() {
         &[("last-modified", "Wed Jan  1 00:00:01 2020")],
     ] {
         assert_eq!(says(agreeing), HeadSays::Current, "{agreeing:?}");
+        // Where that is asked for, it has to have a validator.
+        let proven =
+            head_says(response(200, &stored), Some(10), response(200, &fields(agreeing)), true);
+        let proves = agreeing.iter().any(|(name, _)| ["etag", "last-modified"].contains(name));
+        let expected = if proves { HeadSays::Current } else { HeadSays::Nothing };
+        assert_eq!(proven, expected, "{agreeing:?}");
     }
     for differing in [
         &[("etag", r#""b""#)][..],
@@ -213,6 +219,9 @@ fn a_head_answer_that_agrees_in_all_it_says_updates() {
         &[("etag", r#""b""#), ("last-modified", SECOND_1)],
     ] {
         assert_eq!(says(differing), HeadSays::Changed, "{differing:?}");
+        let proven =
+            head_says(response(200, &stored), Some(10), response(200, &fields(differing)), true);
+        assert_eq!(proven, HeadSays::Changed, "{differing:?}");
     }
 }
 
@@ -220,7 +229,7 @@ fn a_head_answer_that_agrees_in_all_it_says_updates() {
 fn a_validator_that_only_the_head_answer_has_is_a_change() {
     let stored = HeaderMap::new();
     for head in [("etag", r#""a""#), ("last-modified", SECOND_1)] {
-        let says = head_says(response(200, &stored), None, response(200, &fields(&[head])));
+        let says = head_says(response(200, &stored), None, response(200, &fields(&[head])), false);
         assert_eq!(says, HeadSays::Changed, "{head:?}");
     }
 }
@@ -229,7 +238,8 @@ fn a_validator_that_only_the_head_answer_has_is_a_change() {
 fn a_length_that_is_not_known_cannot_differ() {
     let head = fields(&[("content-length", "10")]);
     let stored = HeaderMap::new();
-    assert_eq!(head_says(response(200, &stored), None, response(200, &head)), HeadSays::Current);
+    let says = head_says(response(200, &stored), None, response(200, &head), false);
+    assert_eq!(says, HeadSays::Current);
 }
 
 #[test]
@@ -246,7 +256,7 @@ fn other_statuses_of_a_head_answer_say_nothing_or_that_all_is_gone() {
         (200, 500, HeadSays::Nothing),
         (200, 304, HeadSays::Nothing),
     ] {
-        let says = head_says(response(stored, &none), None, response(head, &none));
+        let says = head_says(response(stored, &none), None, response(head, &none), false);
         assert_eq!(says, expected, "{stored} and {head}");
     }
 }

@@ -167,7 +167,7 @@ proptest! {
         let _ = conditional([&stored, &newer]);
         let _ = freshened_by(&newer, &[&stored, &asked]);
         let _ = freshen(&stored, &newer);
-        let _ = head_says(response, Some(bytes), newer_head);
+        let _ = head_says(response, Some(bytes), newer_head, bytes % 2 == 0);
         let _ = precondition(request, response, UNIX_EPOCH + Duration::from_secs(1 << 31));
         let _ = not_modified(&stored);
         let _ = select(request, response, bytes);

@@ -279,7 +279,7 @@ impl ForResponse<'_> {
     }
 }
 
-/// The most recent one for this request, if memory has none as recent.
+/// The one that answers this request rather than the others, if memory has none as recent.
 fn best<'a, 'b>(
     asked: &Retrieval,
     there: &'b [ResponseBelow<'a>],
@@ -291,8 +291,7 @@ fn best<'a, 'b>(
         return None;
     }
     let fitting = there.iter().filter(|response| response.head.selects(policy, request.headers));
-    let best =
-        fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
+    let best = fitting.max_by_key(|response| response.head.preference())?;
     let is_as_recent = |variant: &StoredVariant| {
         variant.stored.is_whole() && variant.stored.asked_at >= best.asked_at
     };

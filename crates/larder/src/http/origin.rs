@@ -25,6 +25,7 @@ use super::{
     request::Retrieval,
     store::AtHand,
     stored::Stored,
+    variants::StoredVariant,
 };
 use crate::tier::memory::Looker;
 
@@ -86,7 +87,7 @@ pub(crate) struct OriginRequest {
     /// The part that the answer may complete.
     pub(crate) completes: Option<Arc<Stored>>,
     /// Stored responses to GET that an answer to HEAD tells something about.
-    pub(crate) about: Vec<Arc<Stored>>,
+    pub(crate) about: Vec<StoredVariant>,
     /// What may stand in if the origin fails.
     rescue: Option<Rescue>,
     /// Whether others may be waiting for the answer.
@@ -113,7 +114,7 @@ impl OriginRequest {
         let mut about = Vec::new();
         if asked.head.method == Method::HEAD {
             let selected = at_hand.variants.selected_by(&asked.policy, asked.request());
-            about.extend(selected.map(|variant| Arc::clone(&variant.stored)));
+            about.extend(selected.cloned());
         }
         // What is not going to be stored nobody else needs as a whole, and its preconditions are the
         // origin's to judge (RFC 9110 §13.2.1).

@@ -273,10 +273,14 @@ fn update_by_head(
 ) {
     let OriginRequest { asked, about, .. } = reply.origin_request;
     let (request, policy) = (asked.request(), &asked.policy);
-    for stored in about {
+    for variant in about {
+        let stored = &variant.stored;
         let response = ResponseHead { status, headers: headers.into() };
         let complete_bytes = stored.is_whole().then(|| stored.body.len());
-        let updated = match head_says(stored.response_head(), complete_bytes, response) {
+        // What was purged is not fresh again by an answer that proves nothing.
+        let needs_proof = policy.wants_proof_of_heads() || variant.marked_stale().is_some();
+        let says = head_says(stored.response_head(), complete_bytes, response, needs_proof);
+        let updated = match says {
             HeadSays::Nothing => continue,
             HeadSays::Current => {
                 let merged = freshen(stored.head.fields(), headers);

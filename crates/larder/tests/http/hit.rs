@@ -1,10 +1,13 @@
 //! Misses and hits, and what each says of itself.
 
-use larder::http::{Body, Policy, Settings, ShowKey};
+use larder::{
+    Purge,
+    http::{Body, Policy, Settings, ShowKey},
+};
 
 use crate::support::{
-    Answer, Shape, Site, answer, fresh, get, get_with, ok, over_each_shape, request, secs, settle,
-    without_length,
+    Answer, Shape, Site, answer, fresh, get, get_with, ok, over_each_shape, read, request, secs,
+    settle, without_length,
 };
 
 over_each_shape!(a_miss_asks_the_origin_and_a_hit_does_not);
@@ -135,6 +138,67 @@ async fn a_head_that_misses_goes_to_the_origin_and_stores_nothing(shape: Shape) 
     let miss = site.answered(head, answer(200, &[("cache-control", "max-age=60")], "")).await;
     assert_eq!(miss.said(), "Larder;fwd=uri-miss;fwd-status=200;detail=method");
     assert_eq!(site.store().stats().entries, 0);
+}
+
+over_each_shape!(what_forgot_to_say_vary_hides_nothing_that_was_chosen_for_others);
+async fn what_forgot_to_say_vary_hides_nothing_that_was_chosen_for_others(shape: Shape) {
+    let site = Site::new(shape);
+    let from = |origin| get_with("/a", &[("origin", origin)]);
+    for (request, fields, text) in [
+        (from("http://one"), &[("vary", "origin")][..], "one"),
+        (from("http://two"), &[("vary", "origin")], "two"),
+        (get("/a"), &[], "nobody"),
+    ] {
+        let fields = [&[("cache-control", "max-age=60")], fields].concat();
+        assert!(!site.answered(request, ok(&fields, text)).await.is_hit(), "{text}");
+        site.clock.advance(secs(1));
+    }
+    for (request, text) in [
+        (from("http://one"), "one"),
+        (from("http://two"), "two"),
+        // Nothing says that it is not for these.
+        (from("http://three"), "nobody"),
+        (get("/a"), "nobody"),
+    ] {
+        let hit = site.send(request).await;
+        assert_eq!((hit.is_hit(), hit.text()), (true, text));
+    }
+}
+
+over_each_shape!(no_head_makes_what_was_purged_fresh_again_unless_it_proves_that_it_is);
+async fn no_head_makes_what_was_purged_fresh_again_unless_it_proves_that_it_is(shape: Shape) {
+    let cached = ("cache-control", "max-age=60");
+    for (policy, is_purged, tag, is_hit) in [
+        (Policy::standard(), true, None, false),
+        (Policy::standard(), true, Some("\"1\""), true),
+        // To the letter: nothing speaks against it.
+        (Policy::standard(), false, None, true),
+        (Policy::guarded(), true, None, false),
+        (Policy::guarded(), false, None, false),
+        (Policy::guarded(), true, Some("\"1\""), true),
+        (Policy::guarded(), false, Some("\"1\""), true),
+    ] {
+        let site = Site::with(shape, policy, Settings::default(), |builder| builder);
+        let fields = |tag: Option<&'static str>| {
+            [cached].into_iter().chain(tag.map(|tag| ("etag", tag))).collect::<Vec<_>>()
+        };
+        site.fill("/a", ok(&fields(tag), "old!")).await;
+        match is_purged {
+            true => drop(site.store().purge(Purge::everything()).await.unwrap()),
+            false => site.clock.advance(secs(61)),
+        }
+        let mut head = answer(200, &fields(tag), "");
+        head.headers_mut().insert("content-length", 4.into());
+        site.answered(request("HEAD", "/a", &[]), head).await;
+        let then = site.ask(get("/a"));
+        settle().await;
+        if !is_hit {
+            site.origin.answer(fresh("new!"));
+        }
+        let then = read(then).await;
+        let text = if is_hit { "old!" } else { "new!" };
+        assert_eq!((then.is_hit(), then.text()), (is_hit, text), "{is_purged} {tag:?}");
+    }
 }
 
 over_each_shape!(the_answer_to_a_head_updates_what_is_stored_for_get);
