@@ -59,6 +59,29 @@ describe('now', () => {
     expect(admin.asked.filter((line) => line.includes('/v1/events')).length).toBeGreaterThan(1);
   });
 
+  test('is told to no page that nobody sees, and what was missed is told to whoever comes back', async () => {
+    open('#/now');
+    await screen.findByText('live');
+    await screen.findByText(/Hit ratio of the last minute/);
+    expect(admin.listening).toBe(1);
+    act(() => {
+      window.dispatchEvent(new Event('pagehide'));
+    });
+    expect(admin.listening).toBe(0);
+    expect(screen.getByText('paused while the page is hidden')).toBeTruthy();
+
+    for (let second = 0; second < 5; second += 1) pass({ purges: 1, evictions: 1 });
+    await admin.fetch('/v1/purge', { method: 'POST', body: '{"tags":["post:1"],"mode":"soft"}' });
+    act(() => {
+      window.dispatchEvent(new Event('pageshow'));
+    });
+    await screen.findByText('live');
+    await screen.findByText('tag post:1');
+    // Each of the seconds in between.
+    await screen.findByText(/5\sentries had to go/);
+    expect(admin.asked.filter((line) => line.includes('/v1/history'))).toHaveLength(1);
+  });
+
   test('says so where nothing is heard at all', async () => {
     admin.isUp = false;
     open('#/now');

@@ -54,7 +54,7 @@ export function Masthead({ view }: Props) {
   );
 }
 
-const MOODS: Readonly<Record<Link['kind'], BirdMood>> = { connecting: 'watching', live: 'napping', lost: 'startled' };
+const MOODS: Readonly<Record<Link['kind'], BirdMood>> = { connecting: 'watching', live: 'napping', hidden: 'napping', lost: 'startled' };
 
 function linkWords(link: Link): string {
   switch (link.kind) {
@@ -62,6 +62,8 @@ function linkWords(link: Link): string {
       return 'connecting…';
     case 'live':
       return 'live';
+    case 'hidden':
+      return 'paused while the page is hidden';
     case 'lost':
       return 'not live: trying again';
   }

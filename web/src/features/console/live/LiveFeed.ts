@@ -1,4 +1,4 @@
-// Keeps the event stream open while the page is, and tries again where it breaks.
+// Keeps the event stream open while the page is shown, and tries again where it breaks.
 import type { Api } from '../api/api';
 import { fetchStories } from '../api/purges';
 import { historyShape } from '../api/samples';
@@ -19,7 +19,6 @@ export class LiveFeed {
   readonly #api: Api;
   readonly #listeners = new Set<() => void>();
   #live: Live = NOTHING_YET;
-  #lastSecond: string | null = null;
 
   constructor(api: Api) {
     this.#api = api;
@@ -42,6 +41,7 @@ export class LiveFeed {
       try {
         void this.#readPast(signal);
         await this.#listen(signal, () => (wait = FIRST_WAIT_MS));
+        if (isOver(signal)) return;
         this.#happen({ kind: 'lost', why: 'The server has closed the connection.' });
       } catch (error) {
         if (isOver(signal)) return;
@@ -53,22 +53,28 @@ export class LiveFeed {
     }
   }
 
+  /** It was ended because nobody sees the page; `run` goes on from there. */
+  rest(): void {
+    this.#happen({ kind: 'hidden' });
+  }
+
   async #listen(signal: AbortSignal, onHeard: () => void): Promise<void> {
-    const fields = this.#lastSecond === null ? {} : { 'last-event-id': this.#lastSecond };
+    // Whichever way the last second came: what was missed since then is told first.
+    const last = this.#live.samples.at(-1);
+    const fields = last === undefined ? {} : { 'last-event-id': String(last.second) };
     await listen(this.#api, { only: 'second,purge,stats', fields, silenceMs: SILENCE_MS }, signal, (event) => {
-      if (event.event === 'second' && event.id !== '') this.#lastSecond = event.id;
       this.#happen({ kind: 'event', event });
       onHeard();
     });
   }
 
-  /** What was before: once told, the stream itself sends what was missed. */
+  /** What was before. Of seconds the stream itself sends what was missed, once they are told; of purges it never does. */
   async #readPast(signal: AbortSignal): Promise<void> {
-    if (this.#live.past === 'told') return;
-    const [samples, purges] = await Promise.allSettled([this.#history(signal), fetchStories(this.#api, signal)]);
+    const { past, purges: known } = this.#live;
+    const [samples, purges] = await Promise.allSettled([past === 'told' ? null : this.#history(signal), fetchStories(this.#api, signal)]);
     if (signal.aborted) return;
-    if (samples.status === 'fulfilled') this.#happen({ kind: 'past', samples: samples.value });
-    if (purges.status === 'fulfilled') this.#happen({ kind: 'purges', purges: purges.value });
+    if (samples.status === 'fulfilled' && samples.value !== null) this.#happen({ kind: 'past', samples: samples.value });
+    if (purges.status === 'fulfilled') this.#happen({ kind: 'purges', purges: purges.value, known });
   }
 
   async #history(signal: AbortSignal): Promise<readonly Sample[] | 'untold'> {

@@ -48,6 +48,19 @@ describe('the present', () => {
     ]);
   });
 
+  test('forgets purges that the server has forgotten, and none that was told since they were asked for', () => {
+    const before = after(story('a', 'queued'), story('b', 'queued'));
+    const [b] = before.purges;
+    if (b === undefined) throw new Error('it was told');
+    const answer: Happening = { kind: 'purges', purges: [{ ...b, mode: 'hard' }], known: before.purges };
+    expect(nextLive(before, answer).purges.map(({ id, mode }) => [id, mode])).toEqual([['b', 'hard']]);
+    const meanwhile = [story('b', 'applied'), story('c', 'queued')].reduce(nextLive, before);
+    expect(nextLive(meanwhile, answer).purges.map(({ id, tiers }) => [id, tiers.shared?.state])).toEqual([
+      ['c', 'queued'],
+      ['b', 'applied'],
+    ]);
+  });
+
   test('keeps what it has where the connection is lost, and is live again with the first word', () => {
     const lost = after(second(1), { kind: 'lost', why: 'gone' }, { kind: 'connecting' });
     expect(lost.link).toEqual({ kind: 'lost', why: 'gone' });

@@ -12,6 +12,8 @@ import type { ServerEvent } from './serverEvents';
 export type Link =
   | { readonly kind: 'connecting' }
   | { readonly kind: 'live' }
+  /** The page is hidden, and listens to nothing until it is shown. */
+  | { readonly kind: 'hidden' }
   /** It is tried again; until then everything shown is old. */
   | { readonly kind: 'lost'; readonly why: string };
 
@@ -33,8 +35,10 @@ export interface Live {
 export type Happening =
   | { readonly kind: 'connecting' }
   | { readonly kind: 'lost'; readonly why: string }
+  | { readonly kind: 'hidden' }
   | { readonly kind: 'past'; readonly samples: readonly Sample[] | 'untold' }
-  | { readonly kind: 'purges'; readonly purges: readonly Story[] }
+  /** All that are remembered; `known`: those that were known when it was asked. */
+  | { readonly kind: 'purges'; readonly purges: readonly Story[]; readonly known: readonly Story[] }
   | { readonly kind: 'event'; readonly event: ServerEvent };
 
 export const NOTHING_YET: Live = {
@@ -57,11 +61,16 @@ export function nextLive(live: Live, happening: Happening): Live {
       return live.link.kind === 'lost' ? live : { ...live, link: { kind: 'connecting' } };
     case 'lost':
       return { ...live, link: { kind: 'lost', why: happening.why } };
+    case 'hidden':
+      return { ...live, link: { kind: 'hidden' } };
     case 'past':
       if (happening.samples === 'untold') return { ...live, past: 'untold' };
       return { ...live, past: 'told', samples: merged(live.samples, happening.samples) };
-    case 'purges':
-      return { ...live, purges: happening.purges.toReversed().reduce(withPurge, live.purges) };
+    case 'purges': {
+      // What was heard meanwhile is newer than the answer; what the server forgot, as one that was restarted does, goes.
+      const heardSince = live.purges.filter((story) => !happening.known.includes(story));
+      return { ...live, purges: heardSince.toReversed().reduce(withPurge, happening.purges).slice(0, MOST_PURGES) };
+    }
     case 'event':
       return heard({ ...live, link: { kind: 'live' } }, happening.event);
   }

@@ -3,6 +3,7 @@ import { createContext, useContext, useEffect, useState, useSyncExternalStore } 
 import { useApi, useEntry } from '../api/ApiContext';
 import type { Live } from './live';
 import { LiveFeed } from './LiveFeed';
+import { whileShown } from './whileShown';
 
 export const LiveContext = createContext<LiveFeed | null>(null);
 
@@ -12,7 +13,7 @@ export function useLive(): Live {
   return useSyncExternalStore(feed.subscribe, () => feed.live);
 }
 
-/** Runs while the page does, and anew after a token was shown. */
+/** Runs while the page is shown, and anew after a token was shown. */
 export function useLiveFeed(): LiveFeed {
   const api = useApi();
   const entry = useEntry();
@@ -20,9 +21,10 @@ export function useLiveFeed(): LiveFeed {
   const mayRead = !(entry.kind === 'asked' && entry.wish === 'reading');
   useEffect(() => {
     if (!mayRead) return;
-    const over = new AbortController();
-    void feed.run(over.signal);
-    return () => over.abort();
+    return whileShown(
+      (signal) => void feed.run(signal),
+      () => feed.rest(),
+    );
   }, [feed, mayRead]);
   return feed;
 }

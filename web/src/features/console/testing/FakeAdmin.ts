@@ -260,7 +260,7 @@ export class FakeAdmin {
     switch (path) {
       case 'events':
         if (query.get('only') === 'requests' && !this.tellsRequests) return problem(404, 'Not found', 'nothing here remembers single requests');
-        return this.#events(query.get('only') === 'requests', init.signal ?? null);
+        return this.#events(query.get('only') === 'requests', new Headers(init.headers).get('last-event-id'), init.signal ?? null);
       case 'stats':
         return Response.json(this.#stats());
       case 'history':
@@ -316,12 +316,15 @@ export class FakeAdmin {
     });
   }
 
-  #events(isOfRequests: boolean, signal: AbortSignal | null): Response {
+  /** `lastSecond`: what came since then is told first. */
+  #events(isOfRequests: boolean, lastSecond: string | null, signal: AbortSignal | null): Response {
     const streamed: { controller?: ReadableStreamDefaultController<Uint8Array> } = {};
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         streamed.controller = controller;
         this.#streams.add({ controller, isOfRequests });
+        const missed = lastSecond === null ? [] : this.samples.filter(({ second }) => second > Number(lastSecond));
+        for (const sample of missed) controller.enqueue(bytesOf('second', sample, String(sample.second)));
         controller.enqueue(isOfRequests ? bytesOf('requests', { requests: [], left_out: 0 }) : bytesOf('stats', this.#stats()));
       },
       cancel: () => this.#forget(streamed.controller),
@@ -347,6 +350,11 @@ export class FakeAdmin {
     }));
     this.#answered += requests.length;
     this.#tell('requests', { requests: told, left_out: 0 });
+  }
+
+  /** How many streams are open. */
+  get listening(): number {
+    return this.#streams.size;
   }
 
   /** How many watch single requests. */

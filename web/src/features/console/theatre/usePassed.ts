@@ -6,6 +6,7 @@ import { passedShape } from '../api/passed';
 import { isNotTold } from '../api/trouble';
 import { isOver, listen, pause } from '../live/listen';
 import { read } from '../live/live';
+import { whileShown } from '../live/whileShown';
 
 /** What the server has to say of single requests. */
 export type Told = 'asked' | 'told' | 'untold';
@@ -22,28 +23,26 @@ export function usePassed(onPassed: (passed: Passed) => void): Told {
   const [told, setTold] = useState<Told>('asked');
   useEffect(() => {
     if (!mayRead) return;
-    const over = new AbortController();
-    const run = async () => {
-      while (!isOver(over.signal)) {
+    const run = async (signal: AbortSignal) => {
+      while (!isOver(signal)) {
         try {
-          await listen(api, { only: 'requests', silenceMs: SILENCE_MS }, over.signal, ({ event, data }) => {
+          await listen(api, { only: 'requests', silenceMs: SILENCE_MS }, signal, ({ event, data }) => {
             const passed = event === 'requests' ? read(passedShape, data) : null;
-            if (passed === null || isOver(over.signal)) return;
+            if (passed === null || isOver(signal)) return;
             setTold('told');
             onPassed(passed);
           });
         } catch (error) {
-          if (isOver(over.signal)) return;
+          if (isOver(signal)) return;
           if (error instanceof Error && isNotTold(error)) {
             setTold('untold');
             return;
           }
         }
-        await pause(AGAIN_MS, over.signal);
+        await pause(AGAIN_MS, signal);
       }
     };
-    void run();
-    return () => over.abort();
+    return whileShown((signal) => void run(signal));
   }, [api, mayRead, onPassed]);
   return told;
 }
