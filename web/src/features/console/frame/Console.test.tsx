@@ -59,6 +59,24 @@ describe('now', () => {
     expect(admin.asked.filter((line) => line.includes('/v1/events')).length).toBeGreaterThan(1);
   });
 
+  test('says first that the server does not answer, and takes nothing that was before for news', async () => {
+    const user = open('#/now');
+    await screen.findByText('live');
+    for (let second = 0; second < 5; second += 1) pass({ origin_failures: 60, origin_calls: 60 });
+    await heading(/The origin fails/);
+    admin.isUp = false;
+    act(() => admin.hangUp());
+    await heading('Not known');
+    expect(await screen.findByText(/^The server does not answer\. It is tried again and again; below is what was heard up to/)).toBeTruthy();
+    expect(screen.queryByText(/The origin fails/)).toBeNull();
+    await user.click(screen.getByRole('link', { name: 'Purge' }));
+    expect(screen.getByText('not live: trying again')).toBeTruthy();
+    expect(screen.queryByText(/The origin fails/)).toBeNull();
+    await user.click(screen.getByRole('link', { name: 'Theatre' }));
+    expect(await screen.findByText(/^Who asks now is not known/)).toBeTruthy();
+    expect(screen.queryByText(/Nobody ask/)).toBeNull();
+  });
+
   test('is told to no page that nobody sees, and what was missed is told to whoever comes back', async () => {
     open('#/now');
     await screen.findByText('live');
@@ -683,6 +701,8 @@ describe('the theatre', () => {
     await screen.findByText(/requests in the last second, hit ratio/);
     pass({ miss: 77 });
     await screen.findByText('77');
+    pass({ hit: 0, stale: 0, miss: 0, collapsed: 0, pass: 0 });
+    await screen.findByText(/^Nobody asked in the last second; what is still on its way came before\./);
   });
 
   test('has single requests go on where the server tells them, as long as one watches, and says how many of all that are', async () => {

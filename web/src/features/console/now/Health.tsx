@@ -9,21 +9,31 @@ interface Props {
   readonly findings: readonly Finding[];
   /** What is said where nothing is wrong. */
   readonly summary: string;
-  /** Nothing is known of the present. */
-  readonly isOld: boolean;
+  /** Why nothing is known of the present: then no finding is of now. `null`: it is known. */
+  readonly unknown: string | null;
 }
 
 const MARKS: Readonly<Record<Gravity, Mark>> = { bad: 'failed', watch: 'miss' };
 const NAMES: Readonly<Record<Gravity, string>> = { bad: 'Bad', watch: 'Worth a look' };
 
-export function Health({ findings, summary, isOld }: Props) {
+export function Health({ findings, summary, unknown }: Props) {
   const worst = findings[0];
+  if (unknown !== null) {
+    return (
+      <section className="health health-old" aria-label="Health">
+        <h2 className="health-title">
+          <MarkSign mark="unsaid" /> Not known
+        </h2>
+        <p>{unknown}</p>
+      </section>
+    );
+  }
   return (
-    <section className={isOld ? 'health health-old' : 'health'} aria-label="Health">
+    <section className="health" aria-label="Health">
       {worst === undefined ? (
         <>
           <h2 className="health-title">
-            <MarkSign mark={isOld ? 'unsaid' : 'hit'} /> {isOld ? 'Not known' : 'All is well'}
+            <MarkSign mark="hit" /> All is well
           </h2>
           <p>{summary}</p>
         </>

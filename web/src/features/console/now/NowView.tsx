@@ -6,7 +6,7 @@ import { Segments } from '../../../ui/Segments';
 import { hitRatioOf, requestsOf, VERDICTS } from '../api/samples';
 import { Instances } from '../frame/Instances';
 import { StoryRow } from '../frame/StoryRow';
-import type { Live } from '../live/live';
+import type { Link, Live } from '../live/live';
 import { useLive } from '../live/useLive';
 import { hrefOf } from '../place';
 import { VERDICT_WORDS } from '../words/verdicts';
@@ -60,8 +60,8 @@ export function NowView() {
     <>
       <Health
         findings={findings({ samples, stats: live.stats, purges: live.purges, now: last })}
-        summary={live.link.kind === 'lost' ? `${live.link.why} It is tried again and again; below is what was heard up to ${clockTime(new Date(last * 1000))}.` : summaryOf(sumOf(within(samples, last, 60)))}
-        isOld={isOld}
+        summary={summaryOf(sumOf(within(samples, last, 60)))}
+        unknown={whyUnknown(live.link, new Date(last * 1000))}
       />
       <div className="now-time">
         <Segments
@@ -184,6 +184,20 @@ function Unheard({ live }: UnheardProps) {
     );
   }
   return <p className="soft">The first second is on its way…</p>;
+}
+
+function whyUnknown(link: Link, last: Date): string | null {
+  const heard = `below is what was heard up to ${clockTime(last)}.`;
+  switch (link.kind) {
+    case 'live':
+      return null;
+    case 'connecting':
+      return `The server is asked; ${heard}`;
+    case 'hidden':
+      return `It is listened to again when the page is shown; ${heard}`;
+    case 'lost':
+      return `${link.why} It is tried again and again; ${heard}`;
+  }
 }
 
 function summaryOf(sum: Sum): string {

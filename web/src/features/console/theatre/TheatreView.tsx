@@ -2,7 +2,7 @@
 // single ones, those of each second by what became of them.
 import { useCallback, useEffect, useRef, useState } from 'react';
 import { MarkSign } from '../../../ui/MarkSign';
-import { percent, perSecond, plural, wholeNumber } from '../../../ui/format';
+import { clockTime, percent, perSecond, plural, wholeNumber } from '../../../ui/format';
 import { Segments } from '../../../ui/Segments';
 import { useMedia } from '../../../ui/useMedia';
 import { ActionButton } from '../../../ui/ActionButton';
@@ -34,6 +34,8 @@ const MOST_TRAVELLERS = 600;
 
 /** How far a second has come that is seen standing still. */
 const STILL_MS = 1300;
+/** So long after it came one may still be on its way, slowed down. */
+const LINGER_SECONDS = 20;
 /** How often it is looked whether a lane is free. */
 const LOOK_MS = 200;
 
@@ -134,14 +136,17 @@ export function TheatreView() {
   const requests = requestsOf(last);
   const ratio = hitRatioOf(last);
   const worth = worthOf(last);
+  const isOnTheWay = samples.slice(-LINGER_SECONDS).some((sample) => requestsOf(sample) > 0);
   return (
     <>
       <div className="theatre-head">
         <Segments label="Pace" labelHidden options={SPEEDS} value={speed} onChoose={setSpeed} />
         <p className="soft figures">
-          {requests === 0
-            ? 'Nobody asks.'
-            : `${perSecond(requests)} requests in the last second${ratio === null ? '' : `, hit ratio ${percent(ratio)}`}.`}{' '}
+          {link.kind !== 'live'
+            ? `Who asks now is not known: the last second that was heard of is that of ${clockTime(new Date(last.second * 1000))}.`
+            : requests === 0
+              ? `Nobody asked in the last second${isOnTheWay ? '; what is still on its way came before' : ''}.`
+              : `${perSecond(requests)} requests in the last second${ratio === null ? '' : `, hit ratio ${percent(ratio)}`}.`}{' '}
           {told === 'told'
             ? aloneWords(drawnAlone, Math.max(passedBy, drawnAlone))
             : requests === 0
@@ -171,7 +176,7 @@ export function TheatreView() {
         ))}
       </ul>
       <p className="soft figures">
-        {plural(last.origin_calls, 'call', 'calls')} of the origin in that second
+        {plural(last.origin_calls, 'call', 'calls')} of the origin in {link.kind === 'live' ? 'the last second' : 'that second'}
         {last.refreshes === 0 ? '' : `, ${last.refreshes} of them behind readers’ backs: triangles, which begin in memory`}.
         {last.shared_hits === 0 ? '' : ` ${plural(last.shared_hits, 'hit was', 'hits were')} answered by the shared tier.`}
         {last.purges === 0 ? '' : ` ${plural(last.purges, 'purge', 'purges')}: a line that goes outwards.`}{' '}
