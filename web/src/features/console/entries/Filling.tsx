@@ -1,6 +1,7 @@
 // What fills the memory: how much of it, by route, and by tag.
 import { useQuery } from '@tanstack/react-query';
 import { bytes, percent, plural } from '../../../ui/format';
+import { againOnceTold } from '../api/again';
 import { useApi } from '../api/ApiContext';
 import { fetchTags } from '../api/entries';
 import { fetchLargest } from '../api/routes';
@@ -20,7 +21,7 @@ export function Filling({ hrefTo }: Props) {
   const api = useApi();
   const { stats, purges } = useLive();
   /** What was told before a purge is no more. */
-  const told = { refetchInterval: EVERY_MS, gcTime: 0 };
+  const told = { refetchInterval: againOnceTold(EVERY_MS), gcTime: 0 };
   const lastPurge = purges[0]?.id ?? null;
   const held = stats?.caches.reduce((sum, cache) => sum + cache.bytes, 0) ?? 0;
   const routes = useQuery({ ...told, queryKey: ['routes', 'largest', lastPurge], queryFn: ({ signal }) => fetchLargest(api, MOST, signal) });

@@ -16,7 +16,7 @@ export function Memory() {
   const gone = useQuery({ queryKey: ['gone', 'of-route', ''], queryFn: ({ signal }) => countGone(api, '', signal) });
   if (stats === null) return null;
   const causes = (gone.data ?? []).toSorted(([, one], [, other]) => other - one);
-  const evicted = evictedIn(samples);
+  const evicted = evictedIn(samples, stats.uptime_seconds);
   return (
     <div className="part memory figures">
       <header className="part-head">

@@ -10,6 +10,8 @@ const PAGE_ROWS = 200;
 export const MOST_ROWS = 10_000;
 /** While a large cache is being looked at as a whole, it is asked so much later again. */
 const AGAIN_MS = 300;
+/** Where it does not answer meanwhile, later. */
+const AFTER_FAILURE_MS = 5000;
 
 export interface EntriesTold {
   readonly first: EntriesPage;
@@ -24,7 +26,7 @@ export function useEntries(selection: Selection) {
     queryKey: ['entries', 'list', selection],
     queryFn: ({ signal, pageParam }) => fetchEntries(api, selection, pageParam, PAGE_ROWS, signal),
     initialPageParam: initial(),
-    refetchInterval: ({ state }) => (state.data?.pages[0]?.is_complete === false && state.error === null ? AGAIN_MS : false),
+    refetchInterval: ({ state }) => (state.data?.pages[0]?.is_complete === false ? afterMs(state.error) : false),
     // What comes behind a page is known once all has been looked at.
     getNextPageParam: (last: EntriesPage, pages) =>
       !last.is_complete || last.entries.length === 0 || pages.length * PAGE_ROWS >= MOST_ROWS ? null : last.next,
@@ -35,7 +37,7 @@ export function useEntries(selection: Selection) {
     // With a tag or a route as well, it may not be one of those that are wanted.
     enabled: part !== '' && tag === '' && route === '',
     queryFn: ({ signal }) => fetchExactly(api, part, signal),
-    refetchInterval: ({ state }) => (state.data?.isSure === false && state.error === null ? AGAIN_MS : false),
+    refetchInterval: ({ state }) => (state.data?.isSure === false ? afterMs(state.error) : false),
   });
   const asked = exact.data?.entry ?? null;
   const { data, hasNextPage, isFetching, fetchNextPage } = query;
@@ -57,4 +59,8 @@ export function useEntries(selection: Selection) {
 /** The first page has no cursor. */
 function initial(): string | null {
   return null;
+}
+
+function afterMs(error: Error | null): number {
+  return error === null ? AGAIN_MS : AFTER_FAILURE_MS;
 }

@@ -116,6 +116,49 @@ describe('now', () => {
   });
 });
 
+describe('a server that is started anew', () => {
+  const goAndComeBack = async () => {
+    admin.isUp = false;
+    act(() => admin.hangUp());
+    await screen.findByText('not live: trying again');
+    act(() => admin.restart());
+    await screen.findByText('live');
+  };
+
+  test('is asked for its routes again, and nothing is counted from what the one before had', async () => {
+    const user = open('#/routes');
+    await heading('6 routes');
+    await screen.findByText('live');
+    const before = screen.getByText(/^Counted since/).textContent;
+    await user.click(screen.getByRole('button', { name: 'Count from now' }));
+    await screen.findByText(/^Counted since you asked/);
+    await goAndComeBack();
+    await waitFor(() => expect(screen.queryByText(/^Counted since you asked/)).toBeNull());
+    expect(screen.getByText(/^Counted since/).textContent).not.toBe(before);
+    expect(screen.queryByText(/Not of now/)).toBeNull();
+  });
+
+  test('that could not be asked at first is asked when it is heard', async () => {
+    admin.isUp = false;
+    open('#/routes');
+    await heading('The server does not answer');
+    admin.isUp = true;
+    await heading('6 routes');
+  });
+
+  test('says what it holds and what had to go itself', async () => {
+    admin.lose('https://shop.example/posts/2', 'evicted');
+    open('#/entries');
+    const fills = within(await screen.findByRole('region', { name: 'What fills the memory' }));
+    await fills.findByText(/: 35 evicted\./);
+    const before = fills.getByText(/had to go for want of room\.$/).textContent;
+    await goAndComeBack();
+    await heading('0 entries');
+    await waitFor(() => expect(fills.queryByText(/: 35 evicted\./)).toBeNull());
+    await waitFor(() => expect(fills.getByText(/had to go for want of room\.$/).textContent).not.toBe(before));
+  });
+});
+
 describe('a token', () => {
   test('is asked for, goes into a header, and into no address', async () => {
     admin.readToken = 'reads';

@@ -7,6 +7,7 @@ import { ApiContext, useApi, useEntry } from '../api/ApiContext';
 import { EntriesView } from '../entries/EntriesView';
 import { ExplainView } from '../explain/ExplainView';
 import { LiveContext, useLiveFeed } from '../live/useLive';
+import { useReturns } from '../live/useReturns';
 import { NowView } from '../now/NowView';
 import { usePlace, VIEW_NAMES } from '../place';
 import type { Place } from '../place';
@@ -32,6 +33,7 @@ export function Console({ api }: Props) {
 
 function Frame() {
   const feed = useLiveFeed();
+  useReturns(feed);
   const api = useApi();
   const { session } = api;
   const entry = useEntry();

@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { wholeNumber } from '../../../ui/format';
 import { Words } from '../../../ui/Words';
+import { again } from '../api/again';
 import { useApi } from '../api/ApiContext';
 import { fetchCopies } from '../api/copies';
 import { useLive } from '../live/useLive';
@@ -25,7 +26,7 @@ export function Copies({ route }: Props) {
     // What was told before a purge is no more: it is asked for anew, and never shown from an earlier visit.
     queryKey: ['copies', route, useLive().purges[0]?.id ?? null],
     queryFn: ({ signal }) => fetchCopies(api, route, signal),
-    refetchInterval: EVERY_MS,
+    refetchInterval: again(EVERY_MS),
     gcTime: 0,
   });
   const worth = (data?.copies ?? []).filter(isWorthTelling).slice(0, MOST);

@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { bytes, plural, span, wholeNumber } from '../../../ui/format';
 import { MarkSign } from '../../../ui/MarkSign';
+import { again } from '../api/again';
 import { useApi } from '../api/ApiContext';
 import { fetchInstances } from '../api/instances';
 import type { Instance } from '../api/instances';
@@ -14,7 +15,7 @@ export function Instances() {
   const { data } = useQuery({
     queryKey: ['instances'],
     queryFn: ({ signal }) => fetchInstances(api, signal),
-    refetchInterval: ({ state }) => (state.error === null ? EVERY_MS : false),
+    refetchInterval: again(EVERY_MS),
   });
   if (data === undefined || data.length === 0) return null;
   const dead = data.filter(({ alive }) => !alive).length;

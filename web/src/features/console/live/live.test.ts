@@ -68,6 +68,20 @@ describe('the present', () => {
     expect(nextLive(lost, second(2)).link.kind).toBe('live');
   });
 
+  test('counts how often the server came back: after it was lost, and where it was started anew unseen', () => {
+    const stats = (uptime: number): Happening => ({
+      kind: 'event',
+      event: { event: 'stats', id: '', data: JSON.stringify({ uptime_seconds: uptime, caches: [] }) },
+    });
+    const first = after({ kind: 'connecting' }, stats(400), second(1), stats(401));
+    expect(first.returns).toBe(0);
+    const shown = [{ kind: 'hidden' } as const, { kind: 'connecting' } as const, stats(500)].reduce(nextLive, first);
+    expect(shown.returns).toBe(0);
+    expect(nextLive(shown, stats(2)).returns).toBe(1);
+    const back = [{ kind: 'lost', why: 'gone' } as const, { kind: 'connecting' } as const, stats(502), stats(503)].reduce(nextLive, shown);
+    expect(back.returns).toBe(1);
+  });
+
   test('counts what it cannot read, and goes on', () => {
     const bad: Happening = { kind: 'event', event: { event: 'second', id: '', data: '{"second":"x"}' } };
     const worse: Happening = { kind: 'event', event: { event: 'stats', id: '', data: '{' } };

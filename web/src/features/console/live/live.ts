@@ -28,6 +28,8 @@ export interface Live {
   /** By name, those that changed last first. */
   readonly purges: readonly Story[];
   readonly stats: Stats | null;
+  /** So many times the server was heard again after it was lost, or was found to have been started anew. */
+  readonly returns: number;
   /** So many events came that made no sense. */
   readonly unread: number;
 }
@@ -47,6 +49,7 @@ export const NOTHING_YET: Live = {
   past: 'asked',
   purges: [],
   stats: null,
+  returns: 0,
   unread: 0,
 };
 
@@ -72,7 +75,7 @@ export function nextLive(live: Live, happening: Happening): Live {
       return { ...live, purges: heardSince.toReversed().reduce(withPurge, happening.purges).slice(0, MOST_PURGES) };
     }
     case 'event':
-      return heard({ ...live, link: { kind: 'live' } }, happening.event);
+      return heard({ ...live, link: { kind: 'live' }, returns: live.returns + (live.link.kind === 'lost' ? 1 : 0) }, happening.event);
   }
 }
 
@@ -84,7 +87,9 @@ function heard(live: Live, { event, data }: ServerEvent): Live {
     }
     case 'stats': {
       const stats = read(statsShape, data);
-      return stats === null ? unread(live) : { ...live, stats };
+      if (stats === null) return unread(live);
+      const isAnew = stats.uptime_seconds < (live.stats?.uptime_seconds ?? 0);
+      return { ...live, stats, returns: live.returns + (isAnew ? 1 : 0) };
     }
     case 'purge': {
       const story = read(storyShape, data);

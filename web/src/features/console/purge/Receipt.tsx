@@ -4,6 +4,7 @@ import { plural } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchStory } from '../api/purges';
 import type { Mode, Purged, Story, TierState } from '../api/purges';
+import { isNotTold } from '../api/trouble';
 import { TierList } from '../frame/TierList';
 import { useLive } from '../live/useLive';
 import { hrefOf } from '../place';
@@ -32,7 +33,8 @@ export function Receipt({ purged, mode, foreseen }: Props) {
     queryFn: ({ signal }) => fetchStory(api, id ?? '', signal),
     refetchInterval: ({ state }) => {
       const isDone = state.data !== undefined && isOver(state.data.tiers);
-      return isDone || state.error !== null || state.dataUpdateCount >= MOST_LOOKS ? false : EVERY_MS;
+      const looks = state.dataUpdateCount + state.errorUpdateCount;
+      return isDone || isNotTold(state.error) || looks >= MOST_LOOKS ? false : EVERY_MS;
     },
   });
   const tiers = tiersHeard !== null && isOver(tiersHeard) ? tiersHeard : (looked.data?.tiers ?? tiersHeard);

@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { Field } from '../../../ui/Field';
 import { clockTime, moment, plural, wholeNumber } from '../../../ui/format';
+import { againOnceTold } from '../api/again';
 import { useApi } from '../api/ApiContext';
 import { fetchRoutes } from '../api/routes';
 import type { Route, Routes } from '../api/routes';
@@ -29,7 +30,8 @@ export function RoutesView({ query }: Props) {
   const routes = useQuery({
     queryKey: ['routes'],
     queryFn: ({ signal }) => fetchRoutes(api, signal),
-    refetchInterval: ({ state }) => ((state.data?.total ?? 0) <= FEW && state.error === null ? EVERY_MS : false),
+    // What is old is asked for until it is told, however much it is.
+    refetchInterval: (asked) => ((asked.state.data?.total ?? 0) <= FEW || asked.state.error !== null ? againOnceTold(EVERY_MS)(asked) : false),
   });
   return (
     <Loaded query={routes} what="its routes">
@@ -45,8 +47,9 @@ interface ToldProps {
 }
 
 function Told({ routes: { since, routes: all, total }, query, onAgain }: ToldProps) {
-  /** What was counted when somebody began to look. */
-  const [then, setThen] = useState<{ readonly at: Date; readonly routes: readonly Route[] } | null>(null);
+  /** What was counted when somebody began to look; a server that was started anew has forgotten it. */
+  const [asked, setThen] = useState<{ readonly at: Date; readonly since: number | undefined; readonly routes: readonly Route[] } | null>(null);
+  const then = asked?.since === since?.getTime() ? asked : null;
   const routes = useMemo(() => (then === null ? all : sinceThen(all, then.routes)), [all, then]);
   const [part, setPart] = useState('');
   const order = readOrder(query.get('order'));
@@ -80,7 +83,7 @@ function Told({ routes: { since, routes: all, total }, query, onAgain }: ToldPro
             <h2 id="routes-title">{plural(total, 'route', 'routes')}</h2>
             <p>
               {then !== null ? `Counted since you asked, ${clockTime(then.at)}. ` : since === null ? '' : `Counted since ${moment(since)}. `}
-              <button type="button" className="link-button" onClick={() => setThen(then === null ? { at: new Date(), routes: all } : null)}>
+              <button type="button" className="link-button" onClick={() => setThen(then === null ? { at: new Date(), since: since?.getTime(), routes: all } : null)}>
                 {then === null ? 'Count from now' : 'All of it'}
               </button>{' '}
               {total > routes.length ? `The ${wholeNumber(routes.length)} that cost the origin most. ` : ''}

@@ -171,6 +171,8 @@ export class FakeAdmin {
   readonly #streams = new Set<Streamed>();
   #answered = 0;
   readonly #stories: Record<string, unknown>[] = [];
+  #since = new Date().toISOString();
+  #uptimeSeconds = 4000;
   /** Paths that a crowd has fetched. */
   readonly #warm = new Set<string>();
   #isCrowded = false;
@@ -229,6 +231,18 @@ export class FakeAdmin {
   letGo(): void {
     this.holdsCrowds = false;
     this.#letGo();
+  }
+
+  /** Another process is there, which remembers nothing of the one before. */
+  restart(): void {
+    this.hangUp();
+    this.isUp = true;
+    this.#since = new Date(Date.parse(this.#since) + 3_600_000).toISOString();
+    this.#uptimeSeconds = 1;
+    this.#stories.length = 0;
+    this.entries = [];
+    this.gone = [];
+    this.routes = this.routes.map((route) => ({ ...route, requests: {}, reasons: {}, originSeconds: 0 }));
   }
 
   /** All streams break off. */
@@ -378,7 +392,7 @@ export class FakeAdmin {
     const held = { entries: last?.entries ?? 0, bytes: last?.bytes ?? 0, max_bytes: last?.max_bytes ?? null };
     const upstreams = [{ name: 'shop', retries_elsewhere: 0, addresses: [{ address: '127.0.0.1:8001', is_up: !this.isShopDown }] }];
     const caches = ['larder', ...(this.otherCache === null ? [] : [this.otherCache])].map((name) => ({ ...COUNTERS, name, hit_rate: 0.9, ...held, lower }));
-    return { uptime_seconds: 4000, caches, upstreams };
+    return { uptime_seconds: this.#uptimeSeconds, caches, upstreams };
   }
 
   #acts() {
@@ -465,7 +479,7 @@ export class FakeAdmin {
     }));
     const next = from + limit < this.routes.length ? String(from + limit) : null;
     const at = new Date().toISOString();
-    return Response.json({ at, since: at, total: this.routes.length, routes: page, next });
+    return Response.json({ at, since: this.#since, total: this.routes.length, routes: page, next });
   }
 
   #chosen(query: URLSearchParams): FakeEntry[] {

@@ -1,5 +1,6 @@
 // The stage's acts: those that the server offers, and a purge, which every server takes.
 import { useQuery } from '@tanstack/react-query';
+import { again } from '../api/again';
 import { useApi } from '../api/ApiContext';
 import { fetchStage } from '../api/stage';
 import { isNotTold, problemOf } from '../api/trouble';
@@ -17,7 +18,7 @@ export function Acts() {
   const { data, error } = useQuery({
     queryKey: ['stage'],
     queryFn: ({ signal }) => fetchStage(api, signal),
-    refetchInterval: ({ state }) => (isNotTold(state.error) ? false : EVERY_MS),
+    refetchInterval: again(EVERY_MS),
   });
   const acts = data ?? { crowd: null, shared: null, origin: null };
   const offersNone = data !== undefined && acts.crowd === null && acts.shared === null && acts.origin === null;
