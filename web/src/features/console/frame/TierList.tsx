@@ -25,8 +25,9 @@ interface TierProps {
   readonly tier: TierState;
 }
 
-function Tier({ name, tier: { state, by, of, missing, reason } }: TierProps) {
-  const { word, mark } = tierWords(state);
+function Tier({ name, tier }: TierProps) {
+  const { by, of, missing, reason } = tier;
+  const { word, mark } = tierWords(tier);
   // One of one is no news.
   const parts = by === null || of === null || of <= 1 ? '' : ` in ${by} of ${of}`;
   return (

@@ -87,7 +87,7 @@ function purges({ purges: all, now }: Known): Finding | null {
   const open = all.filter((story) => {
     const states = [story.tiers.memory, story.tiers.shared, ...story.tiers.cdn];
     const isOld = now - Date.parse(story.at) / 1000 > PURGE_SECONDS;
-    return states.some((tier) => tier !== null && (tier.state === 'failed' || (isOld && !tierWords(tier.state).isOver)));
+    return states.some((tier) => tier !== null && (tier.state === 'failed' || (isOld && !tierWords(tier).isOver)));
   });
   const first = open[0];
   if (first === undefined) return null;

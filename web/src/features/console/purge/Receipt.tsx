@@ -8,7 +8,7 @@ import { isNotTold } from '../api/trouble';
 import { TierList } from '../frame/TierList';
 import { useLive } from '../live/useLive';
 import { hrefOf } from '../place';
-import { tierWords } from '../words/tiers';
+import { farWords, tierWords } from '../words/tiers';
 
 interface Props {
   readonly purged: Purged;
@@ -74,21 +74,19 @@ export function Receipt({ purged, mode, foreseen }: Props) {
 function tiersOfReceipts({ receipts }: Purged): Story['tiers'] | null {
   const leastFar = (name: string): TierState | null => {
     const all = receipts.flatMap(({ tiers }) => tiers).filter(({ tier }) => tier === name);
-    return all.find(({ state }) => state === 'failed') ?? all.find(({ state }) => !tierWords(state).isOver) ?? all[0] ?? null;
+    return all.find(({ state }) => state === 'failed') ?? all.find((tier) => !tierWords(tier).isOver) ?? all[0] ?? null;
   };
   const memory = leastFar('memory');
   return memory === null ? null : { memory, shared: leastFar('shared'), cdn: [] };
 }
 
 function isOver({ memory, shared, cdn }: Story['tiers']): boolean {
-  return [memory, ...(shared === null ? [] : [shared]), ...cdn].every(({ state }) => tierWords(state).isOver);
+  return [memory, ...(shared === null ? [] : [shared]), ...cdn].every((tier) => tierWords(tier).isOver);
 }
 
 function says({ purged }: Purged, tiers: Story['tiers'] | null, foreseen: number | null): string {
   const held = foreseen === null || foreseen === 0 ? '' : ` (${plural(foreseen, 'entry', 'entries')} in memory)`;
   const count = purged === null ? `Purged${held}` : `${plural(purged, 'entry', 'entries')} purged`;
   if (tiers === null) return `${count}.`;
-  const states = [tiers.memory, ...(tiers.shared === null ? [] : [tiers.shared]), ...tiers.cdn].map(({ state }) => state);
-  if (states.includes('failed')) return `${count}, but not everywhere.`;
-  return isOver(tiers) ? `${count}, everywhere.` : `${count} here; the tiers outside are on their way.`;
+  return `${count}${farWords([tiers.memory, ...(tiers.shared === null ? [] : [tiers.shared]), ...tiers.cdn])}`;
 }

@@ -11,7 +11,7 @@ import type { Tags } from '../api/entries';
 import { purge } from '../api/purges';
 import type { Mode, Purged } from '../api/purges';
 import { hrefOf } from '../place';
-import { tierWords } from '../words/tiers';
+import { farWords } from '../words/tiers';
 import { Act } from './Act';
 import type { ActState } from './ActStatus';
 
@@ -111,6 +111,5 @@ function receiptSays(tag: string, mode: Mode, { purged, tiers, receipts }: Purge
   const count = purged === null ? '' : `, ${plural(purged, 'entry', 'entries')}`;
   const what = `${tag} is ${mode === 'soft' ? 'stale' : 'gone'}${count}`;
   const told = tiers === null ? receipts.flatMap((receipt) => receipt.tiers) : [tiers.memory, ...(tiers.shared === null ? [] : [tiers.shared]), ...tiers.cdn];
-  if (told.some(({ state }) => state === 'failed')) return `${what}, but not everywhere.`;
-  return told.every(({ state }) => tierWords(state).isOver) ? `${what}, everywhere.` : `${what} here; the tiers outside are on their way.`;
+  return `${what}${farWords(told)}`;
 }

@@ -18,6 +18,30 @@ const WORDS: Readonly<Record<string, TierWords>> = {
   failed: { word: 'failed', mark: 'failed', isOver: true },
 };
 
-export function tierWords(state: string): TierWords {
-  return WORDS[state] ?? { word: state, mark: 'unsaid', isOver: false };
+/** It could not be reached, or did not take it, and is told again. */
+const TRIED: TierWords = { word: 'not taken yet, tried again', mark: 'miss', isOver: false };
+
+/** What a gateway says of a purge that goes on as it should. */
+const NO_TROUBLE = 'too many purges waited';
+
+interface Told {
+  readonly state: string;
+  readonly reason: string | null;
+}
+
+export function tierWords({ state, reason }: Told): TierWords {
+  const words = WORDS[state] ?? { word: state, mark: 'unsaid', isOver: false };
+  return isTriedAgain({ state, reason }) ? TRIED : words;
+}
+
+/** The last call failed. */
+export function isTriedAgain({ state, reason }: Told): boolean {
+  return (state === 'queued' || state === 'sent') && reason !== null && !reason.startsWith(NO_TROUBLE);
+}
+
+/** How far a purge is beyond memory, as a sentence's end: what has failed goes first. */
+export function farWords(tiers: readonly Told[]): string {
+  if (tiers.some(({ state }) => state === 'failed')) return ', but not everywhere.';
+  if (tiers.every((tier) => tierWords(tier).isOver)) return ', everywhere.';
+  return tiers.some(isTriedAgain) ? ' here; not every tier outside takes it yet.' : ' here; the tiers outside are on their way.';
 }
