@@ -116,6 +116,28 @@ describe('a view', () => {
   }
 });
 
+test('on a small screen beside a scroll bar the head stays small, and all views are in one row', async () => {
+  const failing = await startConsole({ isTicking: false });
+  failing.admin.readToken = 'reads';
+  const page = await browser.newPage({ viewport: { width: 345, height: 740 } });
+  try {
+    await page.goto(`${failing.url}#/purge`);
+    await page.getByRole('textbox', { name: 'Token' }).fill('reads');
+    await page.getByRole('button', { name: 'Show it' }).click();
+    await page.getByText('live', { exact: true }).waitFor();
+    for (let second = 0; second < 5; second += 1) failing.admin.pass({ origin_failures: 60, origin_calls: 60 });
+    await page.getByRole('link', { name: /The origin fails/ }).waitFor();
+    const head = (await page.getByRole('banner').boundingBox())?.height ?? Infinity;
+    assert.ok(head < 160, `${head} pixels high`);
+    const views = await page.getByRole('navigation').getByRole('link').all();
+    const tops = await Promise.all(views.map(async (view) => (await view.boundingBox())?.y));
+    assert.deepEqual(new Set(tops).size, 1, tops.join(', '));
+  } finally {
+    await page.close();
+    await failing.stop();
+  }
+});
+
 test('the first paint comes within 300 milliseconds', async () => {
   // The fastest of a few: what else the machine does is not the page's doing.
   const paints = [];
