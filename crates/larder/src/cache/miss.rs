@@ -425,6 +425,14 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                         let Join::Lead(leader) = join() else { return };
                         leader
                     }
+                    // What it brings is not for those who ask now.
+                    Join::Follow(follower)
+                        if follower.is_overtaken(|fence| engine.was_purged_since(&key, fence)) =>
+                    {
+                        follower.give_up();
+                        let Join::Lead(leader) = join() else { return };
+                        leader
+                    }
                     // A reader may have started one meanwhile.
                     Join::Follow(_) | Join::TooMany => return,
                 };
@@ -441,7 +449,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     /// Whether nobody refreshes `key`, and it is not known to fail.
     pub(super) fn is_refresh_wanted(&self, key: &str) -> bool {
         let is_known_to_fail = |key| self.negatives.recall(key, self.engine.now()).is_some();
-        self.engine.refreshes().is_wanted(key) && !is_known_to_fail(key)
+        self.engine.has_no_refresh(key) && !is_known_to_fail(key)
     }
 
     /// The leader's part: ask below, fetch, store, land, write below. True if it brought a value.

@@ -719,6 +719,13 @@ impl<L: Clone> Follower<L> {
         self.flight.revoked.load(Ordering::Acquire)
     }
 
+    /// Whether its fetch began before a purge of what it fetches that does not reach flights, as those by tag do not:
+    /// `was_purged_since` tells of a fence. One that still looks below has not begun.
+    pub(crate) fn is_overtaken(&self, was_purged_since: impl FnOnce(Fence) -> bool) -> bool {
+        !self.flight.is_looking.load(Ordering::Relaxed)
+            && was_purged_since(self.flight.fence.load(Ordering::Relaxed))
+    }
+
     /// Waits for the landing. `None`: the leader gave up, so join again (and perhaps lead).
     pub(crate) async fn landing(&self) -> Option<Landing<L>> {
         self.landing_that(|_| true).await

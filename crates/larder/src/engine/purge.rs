@@ -297,7 +297,7 @@ impl<V> Engine<V> {
             gone.note_purge(number, &what, mode, self.clock.now());
         }
         let forgotten = self.reach(named);
-        self.forget_backoffs(named);
+        self.forget_refreshes(named);
         let (entries, burial) = purge_memory(number);
         self.counters.purges.increment();
         self.counters.tell(|| Event::Purged {
@@ -323,14 +323,22 @@ impl<V> Engine<V> {
         }
     }
 
-    fn forget_backoffs(&self, named: Named<'_>) {
+    /// Neither the refreshes under way keep others from being begun, nor those that failed.
+    fn forget_refreshes(&self, named: Named<'_>) {
+        let of_key = |key: &str| {
+            self.backoffs.forget(key);
+            self.refreshes.overtake(key);
+        };
         match named {
-            Named::Keys(keys) => keys.iter().for_each(|key| self.backoffs.forget(key)),
+            Named::Keys(keys) => keys.iter().for_each(|key| of_key(key)),
             #[cfg(feature = "http")]
-            Named::KeyBeside(key, _) => self.backoffs.forget(key),
+            Named::KeyBeside(key, _) => of_key(key),
             // Which keys those are is not known: at worst some other refresh is tried again too soon.
-            Named::Prefixes(_) | Named::Globs(_) | Named::Everything => self.backoffs.forget_all(),
-            // What is held back is looked up with its entry.
+            Named::Prefixes(_) | Named::Globs(_) | Named::Everything => {
+                self.backoffs.forget_all();
+                self.refreshes.overtake_all();
+            }
+            // That is looked up with their entries.
             Named::Tag(_) => {}
         }
     }

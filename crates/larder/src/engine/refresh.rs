@@ -3,9 +3,12 @@
 //! What cannot start at once waits, and the most valuable goes first: the one whose fetch cost most,
 //! for that is what a reader would wait for if the refresh came too late. When too many wait, the
 //! least valuable is given up; its next reader asks for it again.
+//!
+//! A key is refreshed by one at a time; but what began before a purge of what it refreshes brings nothing that counts, and
+//! keeps nobody from asking anew.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, PoisonError},
     task::Waker,
     time::{Duration, Instant},
@@ -32,7 +35,10 @@ pub(crate) struct Refreshes {
 #[derive(Default)]
 struct State {
     running: Vec<Running>,
-    keys: HashSet<Arc<str>>,
+    /// The last one of each key.
+    keys: HashMap<Arc<str>, Last>,
+    /// How many were accepted.
+    accepted: u64,
     waiting: Vec<Waiting>,
     /// When it was last asked whether those that run are driven.
     looked: Option<Instant>,
@@ -40,14 +46,29 @@ struct State {
     is_closed: bool,
 }
 
-struct Running {
+/// The last refresh of a key that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Last {
+    number: u64,
+    /// Where purges were when it was.
+    asked_at: Fence,
+}
+
+/// Which one it is.
+#[derive(Clone)]
+struct Name {
     key: Arc<str>,
+    number: u64,
+}
+
+struct Running {
+    name: Name,
     pulse: Arc<Pulse>,
 }
 
 struct Waiting {
     worth: Duration,
-    key: Arc<str>,
+    name: Name,
     job: Job,
 }
 
@@ -67,14 +88,27 @@ impl Refreshes {
         Arc::new(Refreshes { state, max_running, max_waiting, tasks })
     }
 
-    /// Whether a refresh of `key` would be news.
-    pub(crate) fn is_wanted(self: &Arc<Self>, key: &str) -> bool {
-        let is_wanted = |state: &State| !state.is_closed && !state.keys.contains(key);
-        if is_wanted(&self.lock()) {
+    /// Whether a refresh of `key` would be news. `is_overtaken`: whether a purge has come since over what it refreshes.
+    pub(crate) fn is_wanted(
+        self: &Arc<Self>,
+        key: &str,
+        is_overtaken: impl Fn(Fence) -> bool,
+    ) -> bool {
+        let is_wanted = || {
+            let last = {
+                let state = self.lock();
+                if state.is_closed {
+                    return false;
+                }
+                state.keys.get(key).copied()
+            };
+            last.is_none_or(|last| is_overtaken(last.asked_at))
+        };
+        if is_wanted() {
             return true;
         }
         self.go_on_without_the_lost();
-        is_wanted(&self.lock())
+        is_wanted()
     }
 
     /// Frees the places of refreshes that nobody drives, and runs one that waits if there is room: those
@@ -89,7 +123,7 @@ impl Refreshes {
             let asked = state.lose();
             let has_room = state.running.len() < self.max_running && sync::is_in_runtime();
             let next = if has_room { state.most_valuable() } else { None };
-            (asked, next.map(|next| (state.begin(&next.key), next.job)))
+            (asked, next.map(|next| (state.begin(next.name), next.job)))
         };
         // Not under the lock: it is the runtime's code, which may drop a task that is over.
         asked.into_iter().for_each(Waker::wake);
@@ -99,25 +133,37 @@ impl Refreshes {
     }
 
     /// Runs `job` now, later, or not at all. It is made only if it is wanted, under the lock: no code of
-    /// the caller's runs where it is made.
+    /// the caller's runs where it is made. `now`: where purges are.
     pub(crate) fn ask(
         self: &Arc<Self>,
-        key: &Arc<str>,
-        worth: Duration,
+        (key, worth): (&Arc<str>, Duration),
+        now: Fence,
+        is_overtaken: impl FnOnce(Fence) -> bool,
         job: impl FnOnce() -> Job,
     ) -> RefreshQueued {
+        let last = self.lock().keys.get(key).copied();
+        let overtaken = last.filter(|last| is_overtaken(last.asked_at));
         let mut state = self.lock();
-        if state.is_closed || !state.keys.insert(Arc::clone(key)) {
+        if state.is_closed {
             return RefreshQueued::NotNeeded;
         }
+        let number = state.accepted + 1;
+        match state.keys.entry(Arc::clone(key)) {
+            Entry::Occupied(last) if Some(*last.get()) != overtaken => {
+                return RefreshQueued::NotNeeded;
+            }
+            place => drop(place.insert_entry(Last { number, asked_at: now })),
+        }
+        state.accepted = number;
+        let name = Name { key: Arc::clone(key), number };
         let job = job();
         if state.running.len() < self.max_running {
-            let pulse = state.begin(key);
+            let pulse = state.begin(name);
             drop(state);
             self.run(pulse, job);
             return RefreshQueued::Accepted;
         }
-        state.waiting.push(Waiting { worth, key: Arc::clone(key), job });
+        state.waiting.push(Waiting { worth, name, job });
         let given_up = match state.waiting.len() > self.max_waiting {
             true => state.least_valuable(),
             false => None,
@@ -131,14 +177,29 @@ impl Refreshes {
         }
     }
 
+    /// What refreshes `key` was asked for before a purge that names it.
+    pub(crate) fn overtake(&self, key: &str) {
+        self.lock().keys.remove(key);
+    }
+
+    /// The same for all keys.
+    pub(crate) fn overtake_all(&self) {
+        let overtaken = std::mem::take(&mut self.lock().keys);
+        drop(overtaken);
+    }
+
+    fn last_of(&self, key: &str) -> Option<u64> {
+        self.lock().keys.get(key).map(|last| last.number)
+    }
+
     /// Accepts nothing any more and gives up all that wait: they hold what they would refresh.
     pub(crate) fn close(&self) {
         let waiting = {
             let mut state = self.lock();
             state.is_closed = true;
             let waiting = std::mem::take(&mut state.waiting);
-            for Waiting { key, .. } in &waiting {
-                state.keys.remove(key);
+            for Waiting { name, .. } in &waiting {
+                state.forget(name);
             }
             waiting
         };
@@ -166,10 +227,15 @@ impl Refreshes {
 }
 
 impl State {
-    fn begin(&mut self, key: &Arc<str>) -> Arc<Pulse> {
+    fn begin(&mut self, name: Name) -> Arc<Pulse> {
         let pulse = Arc::new(Pulse::default());
-        self.running.push(Running { key: Arc::clone(key), pulse: Arc::clone(&pulse) });
+        self.running.push(Running { name, pulse: Arc::clone(&pulse) });
         pulse
+    }
+
+    /// It is over: the key has none any more, unless another one was asked for since.
+    fn forget(&mut self, name: &Name) {
+        forget(&mut self.keys, name);
     }
 
     fn place_of(&self, pulse: &Arc<Pulse>) -> Option<usize> {
@@ -188,7 +254,7 @@ impl State {
                 true
             }
             Life::Lost => {
-                keys.remove(&running.key);
+                forget(keys, &running.name);
                 false
             }
         });
@@ -203,7 +269,7 @@ impl State {
     fn least_valuable(&mut self) -> Option<Waiting> {
         let least = (0..self.waiting.len()).min_by_key(|&place| self.waiting[place].worth)?;
         let given_up = self.waiting.swap_remove(least);
-        self.keys.remove(&given_up.key);
+        self.forget(&given_up.name);
         Some(given_up)
     }
 }
@@ -221,12 +287,12 @@ impl RunningPlace {
     fn next(&self) -> Option<Job> {
         let mut state = self.refreshes.lock();
         let place = state.place_of(&self.pulse)?;
-        let ended = Arc::clone(&state.running[place].key);
+        let ended = state.running[place].name.clone();
         let next = state.most_valuable();
         match next {
-            Some(Waiting { key, job, .. }) => {
-                state.keys.remove(&ended);
-                state.running[place].key = key;
+            Some(Waiting { name, job, .. }) => {
+                state.forget(&ended);
+                state.running[place].name = name;
                 Some(job)
             }
             None => None,
@@ -239,8 +305,14 @@ impl Drop for RunningPlace {
         let mut state = self.refreshes.lock();
         if let Some(place) = state.place_of(&self.pulse) {
             let ended = state.running.swap_remove(place);
-            state.keys.remove(&ended.key);
+            state.forget(&ended.name);
         }
+    }
+}
+
+fn forget(keys: &mut HashMap<Arc<str>, Last>, Name { key, number }: &Name) {
+    if keys.get(key).is_some_and(|last| last.number == *number) {
+        keys.remove(key);
     }
 }
 
@@ -262,14 +334,16 @@ impl<V: Clone> Engine<V> {
     /// Runs `job`, which refreshes `key`, now, later, or not at all: if one is under way, if the last one
     /// failed just now, or if too many that are worth more wait. `worth`: what fetching it cost in time.
     pub(crate) fn refresh(&self, key: &Arc<str>, worth: Duration, job: impl FnOnce() -> Job) {
-        if self.refreshes.ask(key, worth, job) == RefreshQueued::OneDropped {
+        let is_overtaken = |fence| self.was_purged_since(key, fence);
+        let asked = self.refreshes.ask((key, worth), self.purges.position(), is_overtaken, job);
+        if asked == RefreshQueued::OneDropped {
             self.counters.refreshes_dropped.increment();
         }
     }
 
     /// Whether a refresh of `key` would be begun, or wait for its turn. Counts one that is held back.
     pub(crate) fn may_refresh(&self, key: &str) -> bool {
-        if !self.refreshes.is_wanted(key) {
+        if !self.has_no_refresh(key) {
             return false;
         }
         let is_held_back = self.is_held_back(key);
@@ -279,12 +353,19 @@ impl<V: Clone> Engine<V> {
         !is_held_back
     }
 
-    /// Whether the last refresh of `key` failed just now, and its entry was not purged since.
+    /// Whether no refresh of `key` is under way or waits that no purge has overtaken.
+    pub(crate) fn has_no_refresh(&self, key: &str) -> bool {
+        self.refreshes.is_wanted(key, |fence| self.was_purged_since(key, fence))
+    }
+
+    /// Whether the last refresh of `key` failed just now, and its entry was not purged since that began.
     fn is_held_back(&self, key: &str) -> bool {
         self.backoffs.holds_back(key, self.clock.now(), |fence| self.was_purged_since(key, fence))
     }
 
-    fn was_purged_since(&self, key: &str, fence: Fence) -> bool {
+    /// Whether what is stored of `key` was purged after this fence by what is looked up with its entry: a tag, or a soft
+    /// purge of everything. Purges of keys reach what they are about.
+    pub(crate) fn was_purged_since(&self, key: &str, fence: Fence) -> bool {
         let state = self.memory.peek(key, |entry| self.purges.state(entry.tags(), fence));
         state.is_some_and(|state| state != PurgeState::Untouched)
     }
@@ -292,10 +373,11 @@ impl<V: Clone> Engine<V> {
     /// What would become of a refresh of `key` that was asked for now: as [`may_refresh`](Engine::may_refresh), and
     /// neither counts nor forgets.
     pub(crate) fn refresh_outlook(&self, key: &str) -> RefreshOutlook {
-        if self.refreshes.lock().keys.contains(key) {
+        let was_purged = |fence| self.was_purged_since(key, fence);
+        let last = self.refreshes.lock().keys.get(key).copied();
+        if last.is_some_and(|last| !was_purged(last.asked_at)) {
             return RefreshOutlook::UnderWay;
         }
-        let was_purged = |fence| self.was_purged_since(key, fence);
         match self.backoffs.held_back_for(key, self.clock.now(), was_purged) {
             Some(left) => RefreshOutlook::HeldBack { left },
             None => RefreshOutlook::Begins,
@@ -305,7 +387,8 @@ impl<V: Clone> Engine<V> {
     /// A refresh of `key` begins to ask.
     pub(crate) fn begin_refresh<'a>(&'a self, key: &'a str) -> Attempt<'a, V> {
         self.counters.refreshes.increment();
-        Attempt { engine: self, key, failed: false }
+        let number = self.refreshes.last_of(key);
+        Attempt { engine: self, key, number, began_at: self.purges.position(), failed: false }
     }
 
     /// `key` was fetched or inserted: its next refresh is held back no longer.
@@ -319,14 +402,19 @@ impl<V: Clone> Engine<V> {
 pub(crate) struct Attempt<'a, V> {
     engine: &'a Engine<V>,
     key: &'a str,
+    /// Which refresh of the key it is, where it has one of its own.
+    number: Option<u64>,
+    began_at: Fence,
     pub(crate) failed: bool,
 }
 
 impl<V> Drop for Attempt<'_, V> {
     fn drop(&mut self) {
-        let Engine { backoffs, clock, purges, counters, .. } = self.engine;
-        if (self.failed || std::thread::panicking())
-            && backoffs.failed(self.key, clock.now(), purges.position())
+        let Engine { backoffs, clock, counters, refreshes, .. } = self.engine;
+        // What a purge has undone since has not failed.
+        let is_last = self.number.is_none_or(|own| refreshes.last_of(self.key) == Some(own));
+        if ((self.failed && is_last) || std::thread::panicking())
+            && backoffs.failed(self.key, clock.now(), self.began_at)
         {
             counters.backoffs_forgotten.increment();
         }

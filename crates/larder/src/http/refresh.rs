@@ -80,6 +80,15 @@ async fn run(
             let Join::Lead(leader) = join() else { return };
             leader
         }
+        // What it brings is not for those who ask now.
+        Join::Follow(follower)
+            if follower.is_overtaken(|fence| engine.was_purged_since(&key, fence)) =>
+        {
+            follower.give_up();
+            drop(follower);
+            let Join::Lead(leader) = join() else { return };
+            leader
+        }
         Join::Follow(_) | Join::TooMany => return,
     };
     // Somebody may have brought a newer one, or purged it.

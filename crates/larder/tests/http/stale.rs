@@ -8,7 +8,10 @@ use std::{
 };
 
 use http::Request;
-use larder::http::{Body, Policy, Settings};
+use larder::{
+    Purge,
+    http::{Body, Policy, Settings},
+};
 use larder_test_support::eventually::until;
 use tower_service::Service;
 
@@ -389,4 +392,65 @@ fn a_refresh_is_not_lost_to_the_flight_of_the_reader_who_has_asked_for_it() {
             until("the refresh", || site.store().stats().refreshes == round + 1).await;
         }
     });
+}
+
+over_each_shape!(what_was_purged_is_not_kept_waiting_by_a_refresh_from_before);
+async fn what_was_purged_is_not_kept_waiting_by_a_refresh_from_before(shape: Shape) {
+    let purges =
+        [Purge::everything(), Purge::key(key("/a")), Purge::prefix(key("/")), Purge::tag("t")];
+    for purge in purges {
+        let site = Site::new(shape);
+        let page = |text: &'static str| {
+            let fields = [
+                ("cache-control", "max-age=60, stale-while-revalidate=6000"),
+                ("surrogate-key", "t"),
+            ];
+            ok(&fields, text)
+        };
+        site.fill("/a", page("one")).await;
+        site.clock.advance(secs(61));
+        assert_eq!(site.get("/a").await.text(), "one");
+        settle().await;
+        let doomed = site.origin.take();
+        assert!(site.origin.calls() == 2, "the first, and a refresh");
+        // While nothing has come between, one refresh is enough.
+        assert_eq!(site.get("/a").await.text(), "one");
+        settle().await;
+        assert_eq!(site.origin.calls(), 2);
+        site.clock.advance(secs(1));
+        site.store().purge(purge.clone()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(site.get("/a").await.text(), "one", "{purge:?}");
+            settle().await;
+            assert_eq!(site.origin.calls(), 3, "{purge:?}");
+        }
+        site.origin.answer(page("two"));
+        settle().await;
+        assert_eq!(site.get("/a").await.text(), "two", "{purge:?}");
+        // What comes too late changes nothing.
+        assert!(doomed.send(Ok(page("old"))).is_ok());
+        settle().await;
+        let hit = site.get("/a").await;
+        assert_eq!((hit.is_hit(), hit.text()), (true, "two"), "{purge:?}");
+        assert_eq!(site.origin.calls(), 3);
+    }
+}
+
+over_each_shape!(a_refresh_that_a_purge_has_overtaken_has_not_failed);
+async fn a_refresh_that_a_purge_has_overtaken_has_not_failed(shape: Shape) {
+    let site = Site::new(shape);
+    site.fill("/a", with_windows("one")).await;
+    site.clock.advance(secs(15));
+    site.get("/a").await;
+    settle().await;
+    let doomed = site.origin.take();
+    site.store().purge(Purge::everything()).await.unwrap();
+    assert!(doomed.send(Ok(with_windows("doomed"))).is_ok());
+    settle().await;
+    // Its next reader begins another one, however soon.
+    assert_eq!(site.get("/a").await.text(), "one");
+    settle().await;
+    site.origin.answer(with_windows("two"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "two");
 }
