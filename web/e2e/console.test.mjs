@@ -124,7 +124,7 @@ test('on a small screen beside a scroll bar the head stays small, and all views 
     await page.goto(`${failing.url}#/purge`);
     await page.getByRole('textbox', { name: 'Token' }).fill('reads');
     await page.getByRole('button', { name: 'Show it' }).click();
-    await page.getByText('live', { exact: true }).waitFor();
+    await page.getByText(/^live/).waitFor();
     for (let second = 0; second < 5; second += 1) failing.admin.pass({ origin_failures: 60, origin_calls: 60 });
     await page.getByRole('link', { name: /The origin fails/ }).waitFor();
     const head = (await page.getByRole('banner').boundingBox())?.height ?? Infinity;

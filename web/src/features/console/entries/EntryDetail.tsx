@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { bytes, plural, span } from '../../../ui/format';
+import { LongText } from '../../../ui/LongText';
 import { Segments } from '../../../ui/Segments';
 import { useApi } from '../api/ApiContext';
 import { fetchBody, fetchEntry } from '../api/entries';
@@ -26,7 +27,7 @@ export function EntryDetail({ entryKey, closeHref }: Props) {
     <section className="part entry-detail" aria-labelledby="entry-title">
       <header className="part-head">
         <h2 id="entry-title" className="mono breaks" tabIndex={-1} ref={headRef}>
-          {entryKey}
+          <LongText text={entryKey} />
         </h2>
         <p>
           <a href={closeHref}>Close</a>

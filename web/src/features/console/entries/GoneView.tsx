@@ -1,6 +1,7 @@
 // What went lately: which keys left memory, why, when, and by which purge.
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { clockTime, plural, wholeNumber } from '../../../ui/format';
+import { LongText } from '../../../ui/LongText';
 import { Picker } from '../../../ui/Picker';
 import { useApi } from '../api/ApiContext';
 import { fetchGone, MOST_GONE } from '../api/gone';
@@ -48,12 +49,20 @@ export function GoneView({ query }: Props) {
       </header>
       {key === '' ? null : (
         <p className="gone-only breaks">
-          Only <span className="mono">{key}</span>, the last time that it went. <a href={hrefTo({ key: null })}>All keys</a>
+          Only{' '}
+          <span className="mono">
+            <LongText text={key} />
+          </span>
+          , the last time that it went. <a href={hrefTo({ key: null })}>All keys</a>
         </p>
       )}
       {selection.by === '' ? null : (
         <p className="gone-only breaks">
-          Only what went by <span className="mono">{selection.by}</span>. <a href={hrefTo({ by: null })}>Whatever it went by</a>
+          Only what went by{' '}
+          <span className="mono">
+            <LongText text={selection.by} />
+          </span>
+          . <a href={hrefTo({ by: null })}>Whatever it went by</a>
         </p>
       )}
       <div className="gone-find">

@@ -1,10 +1,13 @@
 // An explanation: the verdict, and the way to it as a tree.
 import { useId } from 'react';
 import type { ReactNode } from 'react';
+import { cutLong } from '../../../ui/cutLong';
 import { MarkSign } from '../../../ui/MarkSign';
 import { clockTime, span } from '../../../ui/format';
+import { LongText } from '../../../ui/LongText';
 import type { Explanation, Told } from '../api/explain';
 import { hrefOf } from '../place';
+import { denyWords } from '../words/deny';
 import { reasonWords } from '../words/reasons';
 import { VERDICT_WORDS, verdictOf } from '../words/verdicts';
 import { Words } from '../../../ui/Words';
@@ -69,11 +72,13 @@ export function ExplanationTree({ title, told, last }: Props) {
         </Branch>
         {key === null ? null : (
           <Branch name="Key">
-            <span className="mono breaks">{key.key}</span>
+            <span className="mono breaks">
+              <LongText text={key.key} />
+            </span>
             <ul>
               {key.parts.map(({ part, name, value, from }, at) => (
                 <li key={at}>
-                  {part} {name === null ? null : <b>{name}</b>} <span className="mono breaks">{value}</span>
+                  {part} {name === null ? null : <b>{name}</b>} <span className="mono breaks">{value === null ? null : <LongText text={value} />}</span>
                   <Soft>{from === null || from === 'the URL' ? '' : `from ${from}`}</Soft>
                 </li>
               ))}
@@ -137,8 +142,8 @@ export function ExplanationTree({ title, told, last }: Props) {
               {nearest.map((near) => (
                 <li key={near.key}>
                   {near.says}{' '}
-                  <a href={hrefOf('entries', { key: near.key })} className="mono breaks">
-                    {near.key}
+                  <a href={hrefOf('entries', { key: near.key })} className="mono breaks" title={near.key}>
+                    {cutLong(near.key)?.cut ?? near.key}
                   </a>
                 </li>
               ))}
@@ -174,11 +179,10 @@ function remedyOf({ verdict, gone, nearest, personal }: Told, last: Explanation[
   if (verdict.reason !== 'uri-miss') return verdict.verdict === 'hit' ? null : reasonWords(verdict.reason).remedy;
   const apart = parametersApart(nearest[0]);
   if (apart.length > 0) {
-    const names = apart.map((name) => `"${name}"`).join(', ');
+    const isTracking = apart.every((name) => TRACKING.test(name));
+    const { line, beside } = denyWords(isTracking ? ['tracking'] : apart);
     const differs = `The same is stored, and differs in ${apart.map((name) => `\`${name}\``).join(' and ')} alone. If the answer does not depend on that, leave it out of the key: `;
-    return apart.every((name) => TRACKING.test(name))
-      ? `${differs}\`query_deny = ["tracking"]\` in the route knows it and its kin.`
-      : `${differs}\`query_deny = [${names}]\` in the route.`;
+    return `${differs}${line}${isTracking ? ' knows it and its kin' : ''}. ${beside}`;
   }
   if (gone !== null && ['evicted', 'purged'].includes(gone.cause)) return reasonWords(gone.cause).remedy;
   return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;

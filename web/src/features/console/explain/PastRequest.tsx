@@ -2,6 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { clockTime, span } from '../../../ui/format';
+import { LongText } from '../../../ui/LongText';
 import { MarkSign } from '../../../ui/MarkSign';
 import { Words } from '../../../ui/Words';
 import { useApi } from '../api/ApiContext';
@@ -55,7 +56,9 @@ function Answered({ told: { at, method, url, route, verdict, reason, says, statu
       )}
       <ul className="tree">
         <Row name="Request">
-          {method} <span className="mono breaks">{url}</span>{' '}
+          {method} <span className="mono breaks">
+            <LongText text={url} />
+          </span>{' '}
           {/* Values of a query are not kept, so such a request cannot be asked about again. */}
           {url.includes('…') || !url.includes('://') ? null : <a href={hrefOf('explain', { url })}>Explain it now</a>}
         </Row>

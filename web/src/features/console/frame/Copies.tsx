@@ -1,5 +1,6 @@
 // Entries that are one page but for a parameter of the query: nothing where there are few.
 import { useQuery } from '@tanstack/react-query';
+import { cutLong } from '../../../ui/cutLong';
 import { wholeNumber } from '../../../ui/format';
 import { Words } from '../../../ui/Words';
 import { again } from '../api/again';
@@ -41,8 +42,8 @@ export function Copies({ route }: Props) {
             <li key={`${copies.parameter} ${copies.most.page}`}>
               <p className="figures">
                 <Words text={says} />{' '}
-                <a href={hrefOf('entries', { part: copies.most.page, order: 'key' })} className="mono breaks">
-                  {copies.most.page}
+                <a href={hrefOf('entries', { part: copies.most.page, order: 'key' })} className="mono breaks" title={copies.most.page}>
+                  {cutLong(copies.most.page)?.cut ?? copies.most.page}
                 </a>
               </p>
               <p className="remedy">

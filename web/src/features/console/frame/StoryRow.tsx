@@ -1,5 +1,6 @@
 // A purge in a line or two: what, how, when, by whom, and how far.
 import { ago } from '../../../ui/format';
+import { LongText } from '../../../ui/LongText';
 import type { Story } from '../api/purges';
 import { hrefOf } from '../place';
 import { TierList } from './TierList';
@@ -14,7 +15,7 @@ export function StoryRow({ story: { what, purges, mode, at, by, tiers }, now }: 
   return (
     <>
       <span className="mono breaks">
-        {what.join(', ')}
+        <LongText text={what.join(', ')} />
         {more > 0 ? ` and ${more} more` : ''}
       </span>{' '}
       <span className="soft">

@@ -1,6 +1,7 @@
 // What came of a purge: how much it was, and how far each tier is, until all are done.
 import { useQuery } from '@tanstack/react-query';
 import { plural } from '../../../ui/format';
+import { LongText } from '../../../ui/LongText';
 import { useApi } from '../api/ApiContext';
 import { fetchStory } from '../api/purges';
 import type { Mode, Purged, Story, TierState } from '../api/purges';
@@ -45,7 +46,9 @@ export function Receipt({ purged, mode, foreseen }: Props) {
       <header className="part-head">
         <h2 id="receipt-title">
           Receipt{what.length === 0 ? '' : ': '}
-          <span className="mono breaks">{what.join(', ')}</span>
+          <span className="mono breaks">
+            <LongText text={what.join(', ')} />
+          </span>
         </h2>
         <p>
           {mode} <span className="mono">{id}</span>

@@ -1,5 +1,6 @@
 // One route: why it is not better and what would mend it, how long it takes, which of its keys cost most.
 import { useQuery } from '@tanstack/react-query';
+import { cutLong } from '../../../ui/cutLong';
 import { bytes, percent, plural, span, wholeNumber } from '../../../ui/format';
 import { MarkSign } from '../../../ui/MarkSign';
 import { Words } from '../../../ui/Words';
@@ -206,8 +207,8 @@ function Keys({ route }: KeysProps) {
             <ul className="plain-list rows">
               {entries.toSorted((one, other) => (other.cost_seconds ?? 0) - (one.cost_seconds ?? 0)).map((entry) => (
                 <li key={`${entry.cache} ${entry.key}`} className="route-key figures">
-                  <a href={hrefOf('entries', { route, order: 'cost', key: entry.key })} className="mono breaks">
-                    {entry.key}
+                  <a href={hrefOf('entries', { route, order: 'cost', key: entry.key })} className="mono breaks" title={entry.key}>
+                    {cutLong(entry.key)?.cut ?? entry.key}
                   </a>
                   <span className="soft">
                     {entry.cost_seconds === null ? '' : `${span(entry.cost_seconds)} to fetch, `}

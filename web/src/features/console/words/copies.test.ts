@@ -26,6 +26,8 @@ test('a parameter that may matter is left to whoever knows, and quoted as a file
   expect(says).toMatch(/^40 pages in 1,204 entries, one of them 1,204 times: they differ only in `a"b`/);
   expect(remedy).toContain('If the answer does not depend on it');
   expect(remedy).toContain('`query_deny = ["a\\"b"]`');
+  // What stands there already stays.
+  expect(remedy).toContain('Where the route has a `query_deny` already, add `"a\\"b"` to its list.');
 });
 
 test.each([

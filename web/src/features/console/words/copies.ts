@@ -1,6 +1,7 @@
 // Entries that differ in one parameter alone, in words, and what would keep one of each.
 import { bytes, plural, wholeNumber } from '../../../ui/format';
 import type { CopiesOf } from '../api/copies';
+import { denyWords } from './deny';
 
 /** Fewer are no reason to change anything. */
 const LEAST_SPARE = 10;
@@ -20,12 +21,11 @@ export function copiesWords({ parameter, is_tracking, entries, pages, spare_byte
     pages === 1
       ? `The same page ${wholeNumber(entries)} times`
       : `${plural(pages, 'page', 'pages')} in ${wholeNumber(entries)} entries, one of them ${wholeNumber(most.entries)} times`;
-  // As larder.toml quotes it, which is as JSON does.
-  const deny = (name: string) => `\`query_deny = [${JSON.stringify(name)}]\``;
+  const { line, beside } = denyWords([is_tracking ? 'tracking' : parameter]);
   return {
     says: `${what}: they differ only in \`${parameter}\`. One of each would free ${bytes(spare_bytes)}.`,
     remedy: is_tracking
-      ? `By its name it is for advertisements, on which answers seldom depend; compare two of them. Then ${deny('tracking')} in the route leaves it and its kin out of the key.`
-      : `If the answer does not depend on it, leave it out of the key: ${deny(parameter)} in the route.`,
+      ? `By its name it is for advertisements, on which answers seldom depend; compare two of them. Then ${line} leaves it and its kin out of the key. ${beside}`
+      : `If the answer does not depend on it, leave it out of the key: ${line}. ${beside}`,
   };
 }
