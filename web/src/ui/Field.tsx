@@ -1,5 +1,6 @@
 // A line of text with its label above it.
 import { useId } from 'react';
+import type { RefObject } from 'react';
 import './Field.css';
 
 interface Props {
@@ -15,9 +16,11 @@ interface Props {
   readonly hint?: string;
   /** Keys, addresses and code look better so. */
   readonly isCode?: boolean;
+  /** For whoever gives it the focus. */
+  readonly inputRef?: RefObject<HTMLInputElement | null>;
 }
 
-export function Field({ label, value, onChange, placeholder, type = 'text', fault = null, hint, isCode = false }: Props) {
+export function Field({ label, value, onChange, placeholder, type = 'text', fault = null, hint, isCode = false, inputRef }: Props) {
   const id = useId();
   const noteId = `${id}-note`;
   const note = fault ?? hint ?? null;
@@ -26,6 +29,7 @@ export function Field({ label, value, onChange, placeholder, type = 'text', faul
       <label htmlFor={id}>{label}</label>
       <input
         id={id}
+        ref={inputRef}
         type={type}
         value={value}
         placeholder={placeholder}

@@ -10,7 +10,7 @@ export type Entry =
   | {
       readonly kind: 'asked';
       readonly wish: Wish;
-      /** A token was shown, and did not do. */
+      /** A token was shown for that, and did not do. */
       readonly wasShown: boolean;
       /** The server's own words. */
       readonly said: string;
@@ -18,6 +18,8 @@ export type Entry =
 
 export class Session {
   #token: string | null = null;
+  /** What it was asked for when it was shown: one for reading was no wrong one for changes. */
+  #shownFor: Wish = 'reading';
   #entry: Entry = { kind: 'open' };
   readonly #listeners = new Set<() => void>();
 
@@ -37,13 +39,15 @@ export class Session {
   /** From now on this is shown. What lies around it when it is pasted does not belong to it. */
   show(token: string): void {
     this.#token = token.trim();
+    this.#shownFor = this.#entry.kind === 'asked' ? this.#entry.wish : 'reading';
     this.#become({ kind: 'open' });
   }
 
   /** The server asks for a token, or for another one. Reading is the larger wish: without it there is nothing to change. */
   refused(wish: Wish, said: string): void {
     if (this.#entry.kind === 'asked' && this.#entry.wish === 'reading') return;
-    this.#become({ kind: 'asked', wish, wasShown: this.#token !== null, said });
+    const wasShown = this.#token !== null && (wish === 'reading' || this.#shownFor === 'changing');
+    this.#become({ kind: 'asked', wish, wasShown, said });
   }
 
   /** A token that was tried does not do. It is not shown again. */

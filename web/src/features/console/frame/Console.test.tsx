@@ -200,6 +200,41 @@ describe('a token', () => {
   });
 });
 
+describe('a token for changes', () => {
+  beforeEach(() => {
+    admin.readToken = 'reads';
+    admin.writeToken = 'writes';
+  });
+
+  const showReading = async (hash: string) => {
+    const user = open(hash);
+    await heading('This console needs a token');
+    const field = screen.getByLabelText('Token', { selector: 'input' });
+    expect(document.activeElement).toBe(field);
+    await user.type(field, 'reads');
+    await user.click(screen.getByRole('button', { name: 'Show it' }));
+    return user;
+  };
+
+  test('is asked for without a word about one that nobody has shown for that, and has the focus', async () => {
+    const user = await showReading('#/purge?kind=tag&name=post:1');
+    await heading('Changes need the write token');
+    const field = screen.getByLabelText('Token', { selector: 'input' });
+    expect(document.activeElement).toBe(field);
+    expect(screen.queryByText(/did not do/)).toBeNull();
+    await user.type(field, 'reads{Enter}');
+    await screen.findByText(/^That one did not do/);
+  });
+
+  test('takes the focus from nobody who is typing', async () => {
+    const user = await showReading('#/purge');
+    const tag = await screen.findByLabelText('Tag', { selector: 'input[type="text"]' });
+    await user.type(tag, 'post:1');
+    await heading('Changes need the write token');
+    expect(document.activeElement).toBe(tag);
+  });
+});
+
 describe('routes', () => {
   test('tell why /me is never a hit, and what would mend it', async () => {
     const user = open('#/routes');
@@ -549,6 +584,18 @@ describe('entries', () => {
     await screen.findByText(/Marked stale: 1 entry/);
     expect(admin.posted.filter((body) => body['dry_run'] !== true).at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], cache: 'larder', mode: 'soft' });
     await screen.findAllByText('purged: stale');
+  });
+
+  test('of a very long key show its beginning and its end, and the whole on demand', async () => {
+    const key = `https://shop.example/posts/1?${'x'.repeat(6000)}&end=1`;
+    admin.entries = admin.entries.map((entry, at) => (at === 1 ? { ...entry, key } : entry));
+    const user = open(`#/entries?key=${encodeURIComponent(key)}`);
+    const title = await heading(/^https:\/\/shop\.example\/posts\/1\?x+…x+&end=1 All 6,035 characters$/);
+    expect(title.textContent.length).toBeLessThan(300);
+    await user.click(within(title).getByRole('button', { name: 'All 6,035 characters' }));
+    expect(title.textContent).toContain(key);
+    await user.click(within(title).getByRole('button', { name: 'Less of it' }));
+    expect(title.textContent).not.toContain(key);
   });
 
   test.each([

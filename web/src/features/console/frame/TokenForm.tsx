@@ -1,5 +1,5 @@
 // Asks for a token. What is typed goes into a header of each question, and nowhere else.
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import type { SubmitEvent } from 'react';
 import { ActionButton } from '../../../ui/ActionButton';
 import { Field } from '../../../ui/Field';
@@ -16,6 +16,12 @@ interface Props {
 export function TokenForm({ entry, onShow, onDismiss }: Props) {
   const [token, setToken] = useState('');
   const isForChanges = entry.wish === 'changing';
+  const fieldRef = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    // Whoever is typing elsewhere goes on there.
+    const isTyping = document.activeElement?.matches('input[type="text"], input[type="search"], textarea') === true;
+    if (!isTyping) fieldRef.current?.focus();
+  }, [entry]);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     if (token.trim() !== '') onShow(token);
@@ -30,6 +36,7 @@ export function TokenForm({ entry, onShow, onDismiss }: Props) {
       </p>
       <Field
         label="Token"
+        inputRef={fieldRef}
         type="password"
         isCode
         value={token}
