@@ -263,6 +263,11 @@ describe('routes', () => {
     expect(screen.getByRole('columnheader', { name: /^Requests/ }).getAttribute('aria-sort')).toBe('descending');
     await user.type(screen.getByRole('searchbox', { name: 'Find' }), 'me');
     expect(names()).toEqual(['/me']);
+    await heading('1 of 6 routes fits');
+    await user.type(screen.getByRole('searchbox', { name: 'Find' }), '-nothing');
+    await heading('0 of 6 routes fit');
+    // It goes on by itself, and needs no word of when it was told.
+    expect(screen.queryByText(/As of/)).toBeNull();
   });
 
   test('whose readers got errors say so, above and in their row', async () => {
@@ -336,6 +341,7 @@ describe('routes', () => {
     admin.routes = [...Array.from({ length: 10_000 }, (_, at) => ({ ...one, route: `/r/${at}` })), { ...one, route: 'otherwise' }];
     open('#/routes?open=otherwise');
     await heading('10,001 routes');
+    expect(screen.getByText(/As of \d+:\d+:\d+/)).toBeTruthy();
     await heading('otherwise');
     expect(screen.getAllByRole('row').length).toBeLessThan(60);
     expect(screen.getByRole('grid', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10002');

@@ -2,6 +2,7 @@
 import type { UseQueryResult } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { ActionButton } from '../../../ui/ActionButton';
+import { clockTime } from '../../../ui/format';
 import { Notice } from '../../../ui/Notice';
 import { isNotTold, problemOf } from '../api/trouble';
 
@@ -18,7 +19,7 @@ export function Loaded<T>({ query, what, children }: Props<T>) {
       <>
         {query.error === null ? null : (
           <p className="soft" role="status">
-            Not of now: {problemOf(query.error, what).title.toLowerCase()}.
+            Not of now, but of {clockTime(new Date(query.dataUpdatedAt))}: {problemOf(query.error, what).title.toLowerCase()}.
           </p>
         )}
         {children(query.data)}

@@ -35,7 +35,7 @@ export function RoutesView({ query }: Props) {
   });
   return (
     <Loaded query={routes} what="its routes">
-      {(data) => <Told routes={data} query={query} onAgain={() => void routes.refetch()} />}
+      {(data) => <Told routes={data} query={query} at={new Date(routes.dataUpdatedAt)} onAgain={() => void routes.refetch()} />}
     </Loaded>
   );
 }
@@ -43,10 +43,12 @@ export function RoutesView({ query }: Props) {
 interface ToldProps {
   readonly routes: Routes;
   readonly query: URLSearchParams;
+  /** When it was told. */
+  readonly at: Date;
   readonly onAgain: () => void;
 }
 
-function Told({ routes: { since, routes: all, total }, query, onAgain }: ToldProps) {
+function Told({ routes: { since, routes: all, total }, query, at, onAgain }: ToldProps) {
   /** What was counted when somebody began to look; a server that was started anew has forgotten it. */
   const [asked, setThen] = useState<{ readonly at: Date; readonly since: number | undefined; readonly routes: readonly Route[] } | null>(null);
   const then = asked?.since === since?.getTime() ? asked : null;
@@ -80,13 +82,14 @@ function Told({ routes: { since, routes: all, total }, query, onAgain }: ToldPro
         )}
         <section className="part routes-list" aria-labelledby="routes-title">
           <header className="part-head">
-            <h2 id="routes-title">{plural(total, 'route', 'routes')}</h2>
+            <h2 id="routes-title">{titleOf(total, part === '' ? null : shown.length)}</h2>
             <p>
               {then !== null ? `Counted since you asked, ${clockTime(then.at)}. ` : since === null ? '' : `Counted since ${moment(since)}. `}
               <button type="button" className="link-button" onClick={() => setThen(then === null ? { at: new Date(), since: since?.getTime(), routes: all } : null)}>
                 {then === null ? 'Count from now' : 'All of it'}
               </button>{' '}
               {total > routes.length ? `The ${wholeNumber(routes.length)} that cost the origin most. ` : ''}
+              {total > FEW ? `As of ${clockTime(at)}. ` : ''}
               {total > FEW ? (
                 <button type="button" className="link-button" onClick={onAgain}>
                   Ask again
@@ -108,4 +111,10 @@ function Told({ routes: { since, routes: all, total }, query, onAgain }: ToldPro
       </div>
     </>
   );
+}
+
+/** `fit`: so many have what is looked for. */
+function titleOf(total: number, fit: number | null): string {
+  const all = plural(total, 'route', 'routes');
+  return fit === null ? all : `${wholeNumber(fit)} of ${all} ${fit === 1 ? 'fits' : 'fit'}`;
 }
