@@ -1,7 +1,8 @@
 // Draws travellers as they go: on a canvas, since there are hundreds of them and each moves.
 import { useEffect, useRef } from 'react';
+import { drawSign, signOf, TONES } from './drawSign';
 import { PLACES, seenAt } from './troupe';
-import type { Traveller, Way } from './troupe';
+import type { Traveller } from './troupe';
 import './Stage.css';
 
 interface Props {
@@ -13,19 +14,8 @@ interface Props {
   readonly label: string;
 }
 
-const TONES: Readonly<Record<Way, string>> = {
-  hit: '--hit',
-  stale: '--stale',
-  collapsed: '--shared',
-  miss: '--miss',
-  pass: '--bypass',
-  refused: '--failed',
-  shared: '--shared',
-  refresh: '--stale',
-  purge: '--failed',
-};
-
-const HALF_PX = 5;
+/** Of one that has nothing yet; whoever comes back with something is seen in full. */
+const UNLOADED = 0.55;
 
 export function Stage({ troupe, clock, hasShared, label }: Props) {
   const canvasRef = useRef<HTMLCanvasElement>(null);
@@ -46,14 +36,16 @@ export function Stage({ troupe, clock, hasShared, label }: Props) {
       for (const traveller of troupe.current) {
         const seen = seenAt(traveller, now, hasShared);
         if (seen === null) continue;
-        pen.globalAlpha = seen.opacity;
-        pen.fillStyle = style.getPropertyValue(TONES[traveller.way]);
+        const sign = signOf(traveller.way);
+        pen.globalAlpha = seen.opacity * (seen.isLoaded || sign === 'line' ? 1 : UNLOADED);
+        pen.fillStyle = style.getPropertyValue(TONES[sign]);
         pen.strokeStyle = pen.fillStyle;
         pen.lineWidth = 2;
         const y = height * (0.14 + 0.8 * traveller.lane);
-        if (traveller.way === 'purge') drawWave(pen, seen.x * width, height);
-        else drawMark(pen, traveller.way, seen.x * width, y, seen.isLoaded);
+        if (sign === 'line') drawWave(pen, seen.x * width, height);
+        else drawSign(pen, sign, seen.x * width, y);
         if (traveller.alone !== undefined) {
+          pen.globalAlpha = seen.opacity;
           // On the side where there is room.
           const isRight = seen.x > 0.55;
           pen.fillStyle = style.getPropertyValue('--ink-soft');
@@ -79,43 +71,6 @@ export function Stage({ troupe, clock, hasShared, label }: Props) {
       <canvas ref={canvasRef} />
     </div>
   );
-}
-
-/** The shapes that verdicts have everywhere; whoever comes back with something is filled. */
-function drawMark(pen: CanvasRenderingContext2D, way: Exclude<Way, 'purge'>, x: number, y: number, isLoaded: boolean): void {
-  pen.beginPath();
-  switch (way) {
-    case 'refresh':
-      pen.moveTo(x, y - HALF_PX);
-      pen.lineTo(x + HALF_PX, y + HALF_PX - 1);
-      pen.lineTo(x - HALF_PX, y + HALF_PX - 1);
-      pen.closePath();
-      break;
-    case 'shared':
-    case 'hit':
-    case 'stale':
-    case 'collapsed':
-      pen.arc(x, y, HALF_PX - 1, 0, 2 * Math.PI);
-      break;
-    case 'miss':
-      pen.moveTo(x, y - HALF_PX);
-      pen.lineTo(x + HALF_PX, y);
-      pen.lineTo(x, y + HALF_PX);
-      pen.lineTo(x - HALF_PX, y);
-      pen.closePath();
-      break;
-    case 'pass':
-      pen.rect(x - HALF_PX + 1, y - HALF_PX + 1, 2 * HALF_PX - 2, 2 * HALF_PX - 2);
-      break;
-    case 'refused':
-      pen.moveTo(x - HALF_PX + 1, y - HALF_PX + 1);
-      pen.lineTo(x + HALF_PX - 1, y + HALF_PX - 1);
-      pen.moveTo(x + HALF_PX - 1, y - HALF_PX + 1);
-      pen.lineTo(x - HALF_PX + 1, y + HALF_PX - 1);
-      break;
-  }
-  if (isLoaded && way !== 'refused') pen.fill();
-  else pen.stroke();
 }
 
 /** A purge goes over everything that is stored, from the inside out. */
