@@ -90,6 +90,26 @@ export async function fetchExactly(api: Api, key: string, signal: AbortSignal): 
   return { entry, isSure: is_complete || entry !== null };
 }
 
+/** One of the hosts with a port that keys are stored for, as `127.0.0.1:8080`; `null`: none is known. */
+export async function fetchHostWithPort(api: Api, host: string, signal: AbortSignal): Promise<string | null> {
+  const query = [
+    ['contains', `//${host}:`],
+    ['order', 'key'],
+    ['limit', 1],
+  ] as const;
+  const { entries } = await api.get('v1/entries', query, pageShape, signal);
+  return /^https?:\/\/([^/]+:\d+)\//i.exec(entries[0]?.key ?? '')?.[1] ?? null;
+}
+
+/** Some that are stored, the most read first. */
+export async function fetchMostRead(api: Api, limit: number, signal: AbortSignal): Promise<readonly StoredEntry[]> {
+  const query = [
+    ['order', 'heat'],
+    ['limit', limit],
+  ] as const;
+  return (await api.get('v1/entries', query, pageShape, signal)).entries;
+}
+
 const variantShape = shape({
   status: count,
   fields: orElse(list(pair(text, text)), []),

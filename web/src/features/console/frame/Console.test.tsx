@@ -193,7 +193,7 @@ describe('a token', () => {
   test('for changes is asked for where one may only read, and one may go on reading', async () => {
     admin.writeToken = 'writes';
     const user = open('#/purge');
-    await user.type(await screen.findByLabelText('Tag', { selector: 'input[type="text"]' }), 'front-page');
+    await user.type(await screen.findByLabelText('Tag', { selector: 'textarea' }), 'front-page');
     await heading('Changes need the write token');
     await user.click(screen.getByRole('button', { name: 'Go on reading' }));
     expect(screen.getByText(/told to those who may purge/)).toBeTruthy();
@@ -228,7 +228,7 @@ describe('a token for changes', () => {
 
   test('takes the focus from nobody who is typing', async () => {
     const user = await showReading('#/purge');
-    const tag = await screen.findByLabelText('Tag', { selector: 'input[type="text"]' });
+    const tag = await screen.findByLabelText('Tag', { selector: 'textarea' });
     await user.type(tag, 'post:1');
     await heading('Changes need the write token');
     expect(document.activeElement).toBe(tag);
@@ -670,7 +670,7 @@ describe('what went', () => {
   test('is told with why and by which purge, from the receipt on', async () => {
     const user = open('#/purge');
     await screen.findByText('live');
-    await user.type(screen.getByLabelText('Tag', { selector: 'input[type="text"]' }), 'post:1');
+    await user.type(screen.getByLabelText('Tag', { selector: 'textarea' }), 'post:1');
     await user.click(screen.getByRole('radio', { name: 'Hard: gone' }));
     await user.click(await screen.findByRole('button', { name: 'Purge 1 entry' }));
     await user.click(screen.getByRole('button', { name: 'Yes: purge 1 entry' }));
@@ -721,7 +721,7 @@ describe('what went', () => {
 
   test('a soft purge takes nothing out, and the receipt says so', async () => {
     const user = open('#/purge');
-    await user.type(await screen.findByLabelText('Tag', { selector: 'input[type="text"]' }), 'post:1');
+    await user.type(await screen.findByLabelText('Tag', { selector: 'textarea' }), 'post:1');
     await user.click(await screen.findByRole('button', { name: 'Purge 1 entry' }));
     await screen.findByText(/^Nothing of it went/);
     expect(screen.queryByRole('link', { name: 'See what went by it' })).toBeNull();
@@ -740,7 +740,7 @@ describe('a purge', () => {
     admin.remembersPurges = false;
     const user = open('#/purge');
     await screen.findByText('live');
-    await user.type(screen.getByLabelText('Tag', { selector: 'input[type="text"]' }), 'archive');
+    await user.type(screen.getByLabelText('Tag', { selector: 'textarea' }), 'archive');
     await user.click(await screen.findByRole('button', { name: 'Purge 120 entries' }));
     const receipt = within(await screen.findByRole('status', { name: /^Receipt/ }));
     expect(receipt.getByText(/waits to be told/)).toBeTruthy();
@@ -750,7 +750,7 @@ describe('a purge', () => {
   test('says beforehand what it touches, and its receipt fills tier by tier', async () => {
     const user = open('#/purge');
     await screen.findByText('live');
-    await user.type(screen.getByLabelText('Tag', { selector: 'input[type="text"]' }), 'front-page');
+    await user.type(screen.getByLabelText('Tag', { selector: 'textarea' }), 'front-page');
     await screen.findByText(/It touches 120 entries, 5\.2\sMiB\./);
     expect(admin.posted.every((body) => body['dry_run'] === true)).toBe(true);
 
@@ -766,13 +766,32 @@ describe('a purge', () => {
     admin.otherCache = 'pictures';
     const user = open('#/purge');
     await user.click(await screen.findByRole('radio', { name: 'pictures' }));
-    await user.type(screen.getByLabelText('Tag', { selector: 'input:not([type=radio])' }), 'front-page');
+    await user.type(screen.getByLabelText('Tag', { selector: 'textarea' }), 'front-page');
     await screen.findByText(/It touches/);
     await user.click(await screen.findByRole('button', { name: /^Purge \d+ entries$/ }));
     await screen.findByRole('heading', { name: /^Receipt/ });
     const [tried, made] = [true, false].map((isTried) => admin.posted.filter((body) => (body['dry_run'] === true) === isTried).at(-1));
     expect(tried).toEqual({ tags: ['front-page'], cache: 'pictures', mode: 'soft', dry_run: true });
     expect(made).toEqual({ tags: ['front-page'], cache: 'pictures', mode: 'soft' });
+  });
+
+  test('of several URLs that are pasted is of each of them', async () => {
+    const user = open('#/purge?kind=url');
+    await user.click(screen.getByLabelText('URL, or key'));
+    await user.paste('https://shop.example/posts/1\nhttps://shop.example/posts/2\n');
+    await user.click(await screen.findByRole('button', { name: 'Purge 2 entries' }));
+    await screen.findByRole('status', { name: /^Receipt/ });
+    expect(admin.posted.at(-1)).toMatchObject({ keys: ['https://shop.example/posts/1', 'https://shop.example/posts/2'] });
+  });
+
+  test('of a host without the port that its keys have says so', async () => {
+    admin.entries = admin.entries.map((entry) => ({ ...entry, key: entry.key.replace('https://shop.example', 'http://127.0.0.1:19080') }));
+    const user = open('#/purge?kind=host');
+    await user.type(screen.getByLabelText('Host', { selector: 'textarea' }), '127.0.0.1');
+    await screen.findByText(/^It touches nothing.* Keys are stored for 127\.0\.0\.1:19080: the port belongs to the name\./);
+    await user.type(screen.getByLabelText('Host', { selector: 'textarea' }), ':19080');
+    await screen.findByText(/^It touches 240 entries/);
+    expect(screen.queryByText(/the port belongs/)).toBeNull();
   });
 
   test('of everything, or for good, takes a second press', async () => {

@@ -8,6 +8,7 @@ import { Notice } from '../../../ui/Notice';
 import { Segments } from '../../../ui/Segments';
 import { AskFailed } from '../../../wire/ask';
 import { useApi } from '../api/ApiContext';
+import { fetchHostWithPort } from '../api/entries';
 import { purge, tryPurge } from '../api/purges';
 import type { Mode, Target, Would } from '../api/purges';
 import { problemOf } from '../api/trouble';
@@ -15,7 +16,7 @@ import { Instances } from '../frame/Instances';
 import { StoryRow } from '../frame/StoryRow';
 import { useLive } from '../live/useLive';
 import { Receipt } from './Receipt';
-import { isPathAlone, KIND_NAMES, KIND_WORDS, KINDS, targetOf } from './target';
+import { hostAlone, isPathAlone, KIND_NAMES, KIND_WORDS, KINDS, targetOf } from './target';
 import type { Kind } from './target';
 import './PurgeView.css';
 
@@ -57,6 +58,7 @@ export function PurgeView({ query }: Props) {
   const made = useMutation({ mutationFn: ({ target: what, mode: how, cache: where }: Wish) => purge(api, what, how, where) });
   // What a purge has touched is not there any more.
   const would = useWould(target, mode, cache, made.isSuccess ? made.submittedAt : 0);
+  const withPort = useHostWithPort(would.kind === 'told' && would.would.entries === 0 ? hostAlone(target) : null);
   const words = kind === 'all' ? null : KIND_WORDS[kind];
 
   return (
@@ -74,6 +76,7 @@ export function PurgeView({ query }: Props) {
           <Field
             label={words.label}
             isCode
+            isLines
             value={text}
             placeholder={words.placeholder}
             hint={words.hint}
@@ -97,6 +100,7 @@ export function PurgeView({ query }: Props) {
         </p>
         <p className="purge-would figures" role="status">
           {wouldWords(target, would)}
+          {withPort === null ? '' : ` Keys are stored for ${withPort}: the port belongs to the name.`}
         </p>
         <PurgeButton
           key={JSON.stringify([target, mode, cache])}
@@ -196,6 +200,18 @@ function useWould(target: Target | null, mode: Mode, cache: string | null, purge
   if (target === null) return { kind: 'unasked' };
   if (error !== null) return { kind: 'untold', why: whyUntold(error) };
   return data === undefined ? { kind: 'asked' } : { kind: 'told', would: data };
+}
+
+/** Under which name with a port keys are stored, where there are none without. */
+function useHostWithPort(host: string | null): string | null {
+  const api = useApi();
+  const { data } = useQuery({
+    queryKey: ['host-with-port', host],
+    enabled: host !== null,
+    queryFn: ({ signal }) => fetchHostWithPort(api, host ?? '', signal),
+    gcTime: 0,
+  });
+  return host === null ? null : (data ?? null);
 }
 
 function whyUntold(error: Error): string {

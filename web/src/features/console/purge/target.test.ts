@@ -1,12 +1,14 @@
 // What is typed is purged as the command line would purge it.
 import { describe, expect, test } from 'vitest';
-import { isPathAlone, targetOf } from './target';
+import { hostAlone, isPathAlone, targetOf } from './target';
 import type { Kind } from './target';
 
 describe('a purge', () => {
   test.each<[Kind, string, unknown]>([
     ['tag', 'post:1', { tags: ['post:1'] }],
     ['tag', ' a, b ,, ', { tags: ['a', 'b'] }],
+    ['tag', 'a\nb, c\r\n', { tags: ['a', 'b', 'c'] }],
+    ['url', 'shop.example/a\r\n\n https://shop.example/b \nshop.example/a', { keys: ['//shop.example/a', 'https://shop.example/b'] }],
     ['url', 'https://shop.example/a', { keys: ['https://shop.example/a'] }],
     ['url', 'shop.example/a', { keys: ['//shop.example/a'] }],
     ['url', 'shop.example:8080/a', { keys: ['//shop.example:8080/a'] }],
@@ -36,10 +38,28 @@ describe('a purge', () => {
     expect(isPathAlone(wanted.kind === 'target' ? wanted.target : null)).toBe(expected);
   });
 
+  test.each<[Kind, string, string | null]>([
+    ['host', '127.0.0.1', '127.0.0.1'],
+    ['host', '127.0.0.1:8080', null],
+    ['url', 'https://shop.example/a', 'shop.example'],
+    ['prefix', 'shop.example/posts/', 'shop.example'],
+    ['glob', 'shop.example:81/*', null],
+    ['glob', '*.html', null],
+    ['url', 'user:anna', null],
+    ['tag', '//a/', null],
+  ])('of a %s %s names the host %s without a port', (kind, typed, expected) => {
+    const wanted = targetOf(kind, typed);
+    expect(hostAlone(wanted.kind === 'target' ? wanted.target : null)).toBe(expected);
+  });
+
   test.each<[Kind, string, string]>([
     ['tag', ' , ', 'nothing'],
     ['url', '', 'nothing'],
     ['host', 'shop.example/a', 'unreadable'],
+    ['host', 'shop.example\nother.example', 'unreadable'],
+    ['prefix', 'shop.example/a\nshop.example/b', 'unreadable'],
+    ['url', 'https://shop.example/a https://shop.example/b', 'unreadable'],
+    ['url', 'shop.example/a\nftp://shop.example/', 'unreadable'],
     ['host', 'a b', 'unreadable'],
     ['url', 'ftp://shop.example/', 'unreadable'],
   ])('of a %s “%s” is none', (kind, typed, wanted) => {
