@@ -2,6 +2,7 @@
 import { useEffect, useId, useState } from 'react';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { ActionButton } from '../../../ui/ActionButton';
+import { cutLong } from '../../../ui/cutLong';
 import { useApi } from '../api/ApiContext';
 import { explain } from '../api/explain';
 import type { Explanation, Request } from '../api/explain';
@@ -18,6 +19,7 @@ import type { OtherRules } from './policy';
 import { PastRequest } from './PastRequest';
 import { PolicyField } from './PolicyField';
 import { RequestEditor } from './RequestEditor';
+import { useAddress } from './useAddress';
 import './ExplainView.css';
 
 interface Props {
@@ -49,7 +51,9 @@ export function ExplainView({ query }: Props) {
   useEffect(() => {
     kept.keepExplain({ given, text, asked, edited, rules });
   });
-  const pasted = readPasted(text);
+  const isPathAlone = /^\s*\/(?!\/)/.test(text);
+  const { address, stored } = useAddress(asked === null || isPathAlone);
+  const pasted = readPasted(text, address);
   const ask = () => {
     if (pasted.kind === 'past') {
       setAsked(pasted);
@@ -98,7 +102,9 @@ export function ExplainView({ query }: Props) {
             ? pasted.why
             : pasted.kind === 'request' && pasted.leftOut.length > 0
               ? `Left out: ${pasted.leftOut.join(', ')}.`
-              : 'Nothing is sent to the origin, and nothing is stored.'}
+              : isPathAlone && pasted.kind === 'request'
+                ? `Of a path alone it is ${pasted.request.url}, where readers reach this gateway. Nothing is sent to the origin.`
+                : 'Nothing is sent to the origin, and nothing is stored.'}
         </p>
         <ActionButton
           rank="main"
@@ -109,7 +115,9 @@ export function ExplainView({ query }: Props) {
           Explain
         </ActionButton>
       </form>
-      {asked === null ? null : asked.kind === 'past' ? (
+      {asked === null ? (
+        <Examples urls={stored} />
+      ) : asked.kind === 'past' ? (
         <PastRequest key={asked.id} id={asked.id} />
       ) : (
         <Explained
@@ -122,6 +130,29 @@ export function ExplainView({ query }: Props) {
         />
       )}
     </div>
+  );
+}
+
+interface ExamplesProps {
+  readonly urls: readonly string[];
+}
+
+/** Something to begin with. */
+function Examples({ urls }: ExamplesProps) {
+  if (urls.length === 0) return null;
+  return (
+    <section aria-labelledby="examples-title">
+      <h3 id="examples-title">For instance, of what is stored</h3>
+      <ul className="plain-list">
+        {urls.map((url) => (
+          <li key={url}>
+            <a href={hrefOf('explain', { url })} className="mono breaks" title={url}>
+              {cutLong(url)?.cut ?? url}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 

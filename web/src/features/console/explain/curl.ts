@@ -12,7 +12,16 @@ export type Pasted =
 /** Longer than any request that a server takes. */
 const MOST_CHARACTERS = 65_536;
 
-export function readPasted(text: string): Pasted {
+/** Where readers reach the gateway, and what stands for a host in an example. */
+export interface Address {
+  /** `http://127.0.0.1:8080`: of a path alone it is taken. `null`: not known. */
+  readonly own: string | null;
+  readonly example: string;
+}
+
+const NO_ADDRESS: Address = { own: null, example: 'http://www.example.org' };
+
+export function readPasted(text: string, { own, example }: Address = NO_ADDRESS): Pasted {
   const line = text.trim();
   if (line === '') return { kind: 'nothing' };
   if (line.length > MOST_CHARACTERS) return { kind: 'unreadable', why: 'That is longer than any request.' };
@@ -21,8 +30,11 @@ export function readPasted(text: string): Pasted {
   if (!/^(?:\$\s*)?curl(?:\.exe)?\s/.test(line)) {
     const url = urlOf(line);
     if (url === null) {
+      const isPath = /^\/(?!\/)\S*$/.test(line);
+      const whole = isPath && own !== null ? urlOf(`${own}${line}`) : null;
+      if (whole !== null) return { kind: 'request', request: { method: 'GET', url: whole, headers: [] }, leftOut: [] };
       const why = line.startsWith('/')
-        ? 'That is a path alone: put scheme and host before it, as in http://www.example.org/me.'
+        ? `That is a path alone: put scheme and host before it, as in ${example}${isPath ? line : '/me'}.`
         : 'That is neither a URL, nor a line that begins with curl, nor the id of a request.';
       return { kind: 'unreadable', why };
     }

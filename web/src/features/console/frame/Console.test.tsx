@@ -399,11 +399,33 @@ describe('explain', () => {
     expect(screen.queryByText('ignore_cookies = ["analytics"]')).toBeNull();
   });
 
-  test('by Enter, and not of a path alone', async () => {
+  test('offers something that is stored to begin with', async () => {
+    const user = open('#/explain');
+    const examples = within(await screen.findByRole('region', { name: /^For instance/ }));
+    const [first] = examples.getAllByRole('link');
+    if (first === undefined) throw new Error('something is stored');
+    await user.click(first);
+    await heading('What would become of it');
+    expect(screen.getByRole<HTMLTextAreaElement>('textbox', { name: /A URL/ }).value).toBe(first.textContent);
+    expect(screen.queryByRole('region', { name: /^For instance/ })).toBeNull();
+  });
+
+  test('takes a path alone for one of the gateway’s own address, and says so', async () => {
+    const user = open('#/explain');
+    await screen.findByRole('region', { name: /^For instance/ });
+    await user.type(screen.getByRole('textbox', { name: /A URL/ }), '/posts/1');
+    await screen.findByText(/^Of a path alone it is http:\/\/127\.0\.0\.1:8080\/posts\/1,/);
+    await user.keyboard('{Enter}');
+    await heading('What would become of it');
+    expect(admin.posted.at(-1)).toMatchObject({ url: 'http://127.0.0.1:8080/posts/1' });
+  });
+
+  test('by Enter, and not of a path alone where no address is known', async () => {
+    admin.offersStage = false;
     const user = open('#/explain');
     const field = screen.getByRole('textbox', { name: /A URL, or a line of curl/ });
     await user.type(field, '/posts/1{Enter}');
-    await screen.findByText(/That is a path alone/);
+    await screen.findByText(/That is a path alone.* as in https:\/\/shop\.example\/posts\/1\./);
     await user.clear(field);
     await user.type(field, 'https://shop.example/posts/1{Enter}');
     await screen.findByText('A fresh copy is stored.');
