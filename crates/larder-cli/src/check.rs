@@ -3,7 +3,8 @@
 use std::{fmt::Write, io, path::PathBuf};
 
 use clap::{ArgMatches, Args};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::InvalidUri};
+use larder::http::policy::uri::as_sent;
 use larder_gateway::{
     config::{self, Listener, Mistake, Mistakes, Place},
     downstream::ListenAddress,
@@ -39,7 +40,7 @@ pub(crate) struct Check {
     #[arg(long, conflicts_with = "explain")]
     live: bool,
     /// Say which rules hold for this URL, and where in the file each of them stands
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     explain: Option<Uri>,
     /// The method of the request that is explained
     #[arg(long, value_name = "METHOD", default_value = "GET", requires = "explain")]
@@ -167,6 +168,11 @@ pub(crate) fn place_of(listener: &Listener) -> String {
         text += &format!(", sent on to https at port {port}");
     }
     text
+}
+
+/// As a browser sends it.
+fn url(text: &str) -> Result<Uri, InvalidUri> {
+    as_sent(text).parse()
 }
 
 pub(crate) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -209,12 +209,15 @@ pub(crate) fn has_other_cookies(headers: Fields<'_>, known: &[Box<str>]) -> bool
     }
 }
 
-/// The values of all cookies of this name.
+/// The values of all cookies of this name. One with spaces beside its `=`, which no browser sends, is a value as a whole:
+/// services differ in what they make of it, and it is not to be taken for what others ask for.
 pub(crate) fn values<'a>(headers: Fields<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let is_named = move |cookie: &&[u8]| name_of(cookie) == name.as_bytes();
     cookies(headers).filter(is_named).map(|cookie| {
-        let value = cookie.iter().position(|&byte| byte == b'=').map(|at| &cookie[at + 1..]);
-        value.unwrap_or_default().trim_ascii()
+        let Some(at) = cookie.iter().position(|&byte| byte == b'=') else { return &[][..] };
+        let (name, value) = (&cookie[..at], &cookie[at + 1..]);
+        let is_plain = name.trim_ascii_end() == name && value.trim_ascii_start() == value;
+        if is_plain { value } else { cookie }
     })
 }
 
@@ -334,6 +337,19 @@ mod tests {
             let ignored: Vec<_> = ignored.iter().map(String::as_str).collect();
             let list: IgnoredCookies = ignored.join(",").parse().unwrap();
             prop_assert_eq!(list.left_of(line.as_bytes()), left_one_by_one(&ignored, &line));
+        }
+    }
+
+    #[test]
+    fn a_cookie_with_spaces_beside_its_equals_sign_is_a_value_of_its_own() {
+        let values_of = |line: &'static str| {
+            let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(line))]);
+            let values = values(Fields::from(&headers), "lang");
+            values.map(|value| String::from_utf8_lossy(value).into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(values_of("a=1; lang=de ;b=2"), ["de"]);
+        for odd in ["lang =de", "lang= de", "lang\t=de"] {
+            assert_eq!(values_of(odd), [odd]);
         }
     }
 

@@ -348,6 +348,11 @@ pub(crate) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
+/// A URI or reference that somebody has written, as a browser sends it: what cannot stand there is percent-encoded.
+pub fn as_sent(written: &str) -> String {
+    encoded(written.as_bytes())
+}
+
 /// The reference as text, with everything encoded that browsers encode, and without the white space
 /// around it: what a reader makes of it is the URI that counts. (They leave some bytes that a URI cannot
 /// contain as they are, more of them in a query.)

@@ -72,6 +72,15 @@ async fn a_request_is_explained_by_its_route_its_key_and_what_is_stored() {
 }
 
 #[tokio::test]
+async fn a_url_may_be_asked_for_as_people_write_it() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let (_folder, larder) = routed(&origin).await;
+    larder.get("/posts/b%C3%A4r%20a").await;
+    let told = told(&larder, json!({ "url": "http://larder.test/posts/bär a" })).await;
+    assert_eq!(told["verdict"]["reason"], "hit", "{told}");
+}
+
+#[tokio::test]
 async fn another_policy_is_tried_on_the_same_request_and_opens_nothing() {
     let origin = Origin::saying(ok("", "a")).await;
     let (_folder, larder) = routed(&origin).await;

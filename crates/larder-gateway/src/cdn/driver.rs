@@ -1,6 +1,9 @@
 //! Driver: purges as requests to one vendor's API, and what its answers mean. Pure: no sockets, and `now` is an argument.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::uri::Authority;
@@ -31,6 +34,26 @@ pub enum What {
     /// Everything of this account's service, zone or distribution.
     Everything,
 }
+
+/// For people: `tag a`, a URL, `https://a/p*`.
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Tag(tag) => write!(f, "tag {}", cut(tag)),
+            What::Url(url) => write!(f, "{}", cut(&url.to_string())),
+            What::Prefix(prefix) => write!(f, "{}*", cut(prefix)),
+            What::Host(host) => write!(f, "host {}", cut(host)),
+            What::Everything => f.write_str("everything"),
+        }
+    }
+}
+
+/// Readers may have had a hand in names: they are as long as a line may be, and on one.
+fn cut(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
+}
+
+const LONGEST_NAME: usize = 200;
 
 impl What {
     /// Bytes of its name.

@@ -63,6 +63,8 @@ struct Purge {
     was: Option<State>,
     /// By which call it came so far.
     was_by: Option<Arc<str>>,
+    /// Which of its wishes failed for good first, and why.
+    failure: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -222,6 +224,7 @@ impl Queue {
                     since: now,
                     was: None,
                     was_by: None,
+                    failure: None,
                 };
                 self.purges.insert(number, purge);
                 self.note(number, None, None, None);
@@ -428,6 +431,7 @@ impl Queue {
         for Part { number, place: unit, was_clear, .. } in &job.units[place] {
             let Some(purge) = self.purges.get_mut(number) else { continue };
             let (clear_at, is_applied) = (purge.clear_at, purge.is_applied);
+            let has_one_wish = purge.wishes.len() == 1;
             let unit_of = &mut purge.wishes[*unit];
             if !matches!(unit_of.stage, Stage::Asked) {
                 continue;
@@ -440,6 +444,14 @@ impl Queue {
                 Fate::Done { vendor_id, .. } => (vendor_id.as_ref(), None),
                 Fate::Later { why, .. } | Fate::Failed { why } => (None, Some(why)),
             };
+            if let Fate::Failed { why } = fate {
+                // Of several it is told which: whoever asked for all of them cannot tell from the words.
+                let which = || match &unit_of.wish.what {
+                    _ if has_one_wish => Arc::clone(why),
+                    what => format!("{what}: {why}").into(),
+                };
+                purge.failure.get_or_insert_with(which);
+            }
             unit_of.stage = match fate {
                 Fate::Failed { .. } => Stage::Failed,
                 Fate::Later { at, .. } => Stage::Due(*at),
@@ -494,7 +506,8 @@ impl Queue {
         }
         let (from, to) = (purge.from, number);
         let (batch, vendor_id) = (batch.cloned(), vendor_id.cloned());
-        let reason = match reason {
+        let failure = purge.failure.as_ref().filter(|_| state == State::Failed);
+        let reason = match failure.or(reason) {
             None if from < to => Some("too many purges waited: everything is purged".into()),
             reason => reason.cloned(),
         };
@@ -585,6 +598,30 @@ mod tests {
         let job = queue.take(most(10), now + after(2)).unwrap();
         done(&mut queue, &job, now + after(2), now + after(3));
         assert_eq!(states(&mut queue), [(1, State::Confirmed)]);
+    }
+
+    #[test]
+    fn of_several_it_is_told_which_has_failed_whichever_is_over_last() {
+        let now = Instant::now();
+        let failed = Fate::Failed { why: "400".into() };
+        for (wishes, order, reason) in [
+            (&["evil", "a"][..], [0, 1].as_slice(), "tag evil: 400"),
+            (&["evil", "a"], &[1, 0], "tag evil: 400"),
+            (&["evil"], &[0], "400"),
+        ] {
+            let mut queue = Queue::new(Duration::ZERO);
+            queue.enter(1, wishes.iter().map(|tag| wish(tag)).collect(), now);
+            queue.hand_out(&[1], true, now);
+            queue.clear(&[1], now);
+            let job = queue.take(most(10), now).unwrap();
+            for place in order {
+                let done = Fate::Done { began: now, vendor_id: None };
+                let fate = if wishes[*place] == "evil" { &failed } else { &done };
+                queue.settle(&job, *place, &"batch".into(), fate, now);
+            }
+            let change = queue.take_changes().pop().unwrap();
+            assert_eq!((change.state, change.reason.as_deref()), (State::Failed, Some(reason)));
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn are(ends: &[Value], state: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_that_is_about_all_is_not_asked_for_once_more_one_by_one() {
     let unknown = r#"{"msg":"Record not found","detail":"Cannot load service"}"#;
-    for (status, words, most) in [(404, unknown, 1), (400, r#"{"msg":"no such thing"}"#, 5)] {
+    for (status, words, most) in [(404, unknown, 1), (400, r#"{"msg":"no such thing"}"#, 17)] {
         let (ends, calls) = of_a_hundred(status, words, usize::MAX).await;
         assert!(are(&ends, "failed"), "{ends:?}");
         assert!(calls <= most, "{status}: {calls} calls");
