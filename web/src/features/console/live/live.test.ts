@@ -80,6 +80,8 @@ describe('the present', () => {
     expect(nextLive(shown, stats(2)).returns).toBe(1);
     const back = [{ kind: 'lost', why: 'gone' } as const, { kind: 'connecting' } as const, stats(502), stats(503)].reduce(nextLive, shown);
     expect(back.returns).toBe(1);
+    const lostUnseen = [{ kind: 'lost', why: 'gone' } as const, { kind: 'hidden' } as const, { kind: 'connecting' } as const, stats(504)].reduce(nextLive, first);
+    expect(lostUnseen.returns).toBe(1);
   });
 
   test('counts what it cannot read, and goes on', () => {

@@ -65,7 +65,8 @@ export function nextLive(live: Live, happening: Happening): Live {
     case 'lost':
       return { ...live, link: { kind: 'lost', why: happening.why } };
     case 'hidden':
-      return { ...live, link: { kind: 'hidden' } };
+      // What was lost is lost until it is heard again: then all is asked anew.
+      return live.link.kind === 'lost' ? live : { ...live, link: { kind: 'hidden' } };
     case 'past':
       if (happening.samples === 'untold') return { ...live, past: 'untold' };
       return { ...live, past: 'told', samples: merged(live.samples, happening.samples) };

@@ -176,7 +176,7 @@ export function TheatreView() {
         ))}
       </ul>
       <p className="soft figures">
-        {plural(last.origin_calls, 'call', 'calls')} of the origin in {link.kind === 'live' ? 'the last second' : 'that second'}
+        A sign is pale until it has an answer. {plural(last.origin_calls, 'call', 'calls')} of the origin in {link.kind === 'live' ? 'the last second' : 'that second'}
         {last.refreshes === 0 ? '' : `, ${last.refreshes} of them behind readers’ backs: triangles, which begin in memory`}.
         {last.shared_hits === 0 ? '' : ` ${plural(last.shared_hits, 'hit was', 'hits were')} answered by the shared tier.`}
         {last.purges === 0 ? '' : ` ${plural(last.purges, 'purge', 'purges')}: a line that goes outwards.`}{' '}
