@@ -93,11 +93,11 @@ fn scheme(word: &[u8]) -> Option<Scheme> {
     }
 }
 
-/// A host and perhaps a port, and nothing else that `http` takes for an authority.
+/// A host and perhaps a port, which may be empty (RFC 3986 §3.2.3), and nothing else that `http` takes for an authority.
 fn authority(text: &[u8]) -> Option<Authority> {
     let authority = Authority::try_from(text).ok()?;
     let port = &authority.as_str()[authority.host().len()..];
-    let has_port = port.is_empty() || authority.port_u16().is_some();
+    let has_port = matches!(port, "" | ":") || authority.port_u16().is_some();
     (has_port && !authority.host().is_empty() && !authority.as_str().contains('@'))
         .then_some(authority)
 }

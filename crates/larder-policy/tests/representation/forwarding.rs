@@ -306,6 +306,7 @@ fn where_a_request_came_first_is_taken_out_of_its_fields() {
         ("x-forwarded-proto", "gopher", None, None),
         ("x-forwarded-proto", "", None, None),
         ("x-forwarded-host", "a.example:8443", None, Some("a.example:8443")),
+        ("x-forwarded-host", "a.example:", None, Some("a.example:")),
         ("x-forwarded-host", "a.example, b.example", None, Some("a.example")),
         ("x-forwarded-host", "[2001:db8::1]:1", None, Some("[2001:db8::1]:1")),
         ("x-forwarded-host", "me@a.example", None, None),
