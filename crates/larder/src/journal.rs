@@ -179,6 +179,16 @@ impl Journal {
     }
 }
 
+#[cfg(all(test, not(shuttle)))]
+impl Journal {
+    /// What the next process finds in it.
+    pub(crate) fn left(&self) -> Found {
+        let live = &self.0.lock().live;
+        let entries = live.iter().map(|(number, payload)| (*number, payload.to_vec())).collect();
+        Found { entries, last: self.0.written.borrow().to, is_damaged: false }
+    }
+}
+
 #[cfg(all(test, not(shuttle), feature = "redis"))]
 impl Journal {
     /// One of a simulation, which needs no disk: what is added is there at once, and is found by who goes on with it.
@@ -195,13 +205,6 @@ impl Journal {
     /// The same one, for who looks into it.
     pub(crate) fn twin(&self) -> Journal {
         Journal(Arc::clone(&self.0))
-    }
-
-    /// What the next process finds in it.
-    pub(crate) fn left(&self) -> Found {
-        let live = &self.0.lock().live;
-        let entries = live.iter().map(|(number, payload)| (*number, payload.to_vec())).collect();
-        Found { entries, last: self.0.written.borrow().to, is_damaged: false }
     }
 }
 
