@@ -123,7 +123,7 @@ impl KeyParts {
             parts.push(KeyPart { part: Part::Cookie, name: Some(name), value });
         }
         if let Some(partition) = policy.told_apart_by() {
-            let value = Some(partition.to_owned());
+            let value = Some(partition);
             parts.push(KeyPart { part: Part::Partition, name: None, value });
         }
         let of_query = recipe.left_out(uri.query().unwrap_or_default());
@@ -238,6 +238,19 @@ mod tests {
         assert_eq!(named(&policy.clone().cookies_matter(false), "sid=1"), [""; 0]);
         let many: String = (0..1000).map(|at| format!("c{at}=1; ")).collect();
         assert_eq!(named(&policy, &many).len(), 32);
+    }
+
+    #[test]
+    fn what_lies_apart_is_told_in_words() {
+        let parts = |policy: &Policy| {
+            let parts =
+                KeyParts::of(policy, &"https://a.example/".parse().unwrap(), &HeaderMap::new());
+            parts.parts.last().and_then(|part| part.value.clone())
+        };
+        let apart = Policy::guarded().apart("a reason");
+        assert_eq!(parts(&apart).as_deref(), Some("a reason"));
+        let both = Policy::guarded().partition(Some("beta".to_owned())).apart("a reason");
+        assert_eq!(parts(&both).as_deref(), Some("beta, a reason"));
     }
 
     #[test]

@@ -102,6 +102,15 @@ impl Default for Heuristics {
     }
 }
 
+/// Before the reason for which answers lie apart: nobody else's partition has it in it.
+const APART: char = '\u{6}';
+
+/// A partition as people are told it.
+pub(crate) fn partition_in_words(partition: &str) -> String {
+    let parts: Vec<_> = partition.split(APART).filter(|part| !part.is_empty()).collect();
+    parts.join(", ")
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Policy {
@@ -481,8 +490,9 @@ impl Policy {
     }
 
     /// The text of [`partition`](Policy::partition), where there is one.
-    pub(crate) fn told_apart_by(&self) -> Option<&str> {
-        self.partition.as_deref()
+    /// For people.
+    pub(crate) fn told_apart_by(&self) -> Option<String> {
+        self.partition.as_deref().map(partition_in_words)
     }
 
     /// Whether a request has a cookie that may make its answer personal: one that is neither ignored nor in the key.
@@ -506,8 +516,8 @@ impl Policy {
     /// The same for requests whose answers lie apart, for this reason, from those that the policy is for otherwise.
     pub fn apart(&self, reason: &str) -> Policy {
         let partition = match &self.partition {
-            Some(partition) => format!("{partition}\u{6}{reason}"),
-            None => format!("\u{6}{reason}"),
+            Some(partition) => format!("{partition}{APART}{reason}"),
+            None => format!("{APART}{reason}"),
         };
         self.clone().partition(Some(partition))
     }

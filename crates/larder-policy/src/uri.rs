@@ -348,6 +348,9 @@ pub(crate) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
+/// How a URI is spelt whose percent-encodings are not in capitals, as the key has them.
+pub const SMALL_HEX: &str = "percent-encodings in small letters (%c3)";
+
 /// A URI or reference that somebody has written, as a browser sends it: what cannot stand there is percent-encoded.
 pub fn as_sent(written: &str) -> String {
     encoded(written.as_bytes())

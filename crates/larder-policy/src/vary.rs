@@ -27,7 +27,7 @@ use crate::{
     key_parts::Part,
     list::{self, is_token},
     nearness::{Difference, HIDDEN},
-    settings::Policy,
+    settings::{Policy, partition_in_words},
 };
 
 /// What a stored response's own request said in the fields that `Vary` names.
@@ -103,7 +103,7 @@ impl ChosenBy<'_> {
                 SelectingFields::is_impersonal(name).then(|| String::from_utf8_lossy(value))
             }
             ChosenBy::Cookie(_) => None,
-            ChosenBy::Partition(name) => Some(Cow::Borrowed(name)),
+            ChosenBy::Partition(name) => Some(Cow::Owned(partition_in_words(name))),
         }
     }
 }
@@ -224,8 +224,8 @@ impl SelectingFields {
             differences.push(Difference {
                 part: Part::Partition,
                 name: None,
-                asked: policy.told_apart_by().map(str::to_owned),
-                stored: self.partition.as_deref().map(str::to_owned),
+                asked: policy.told_apart_by(),
+                stored: self.partition.as_deref().map(partition_in_words),
             });
         }
         differences

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use larder::http::{
     Below, DryRun, Held, RefreshOutlook, Standing, Step,
-    policy::{cookies::IgnoredCookies, key_parts::Part, nearness::Difference, reason::Reason},
+    policy::{
+        cookies::IgnoredCookies, key_parts::Part, nearness::Difference, reason::Reason,
+        uri::SMALL_HEX,
+    },
 };
 
 use super::{PersonalView, keyed::seconds};
@@ -206,6 +209,12 @@ pub(super) fn differs(differences: &[Difference]) -> String {
 fn stored_for(differences: &[Difference]) -> String {
     let each =
         differences.iter().map(|differs| match (differs.part, &differs.name, &differs.stored) {
+            (Part::Partition, _, Some(stored)) if stored.ends_with(SMALL_HEX) => {
+                format!("URLs with {SMALL_HEX}")
+            }
+            (Part::Partition, ..) if text(&differs.asked).ends_with(SMALL_HEX) => {
+                "URLs with percent-encodings in capitals (%C3)".to_owned()
+            }
             (Part::Partition, ..) => "the requests of another route".to_owned(),
             (Part::Cookie, Some(name), Some(_)) => format!("another cookie {name}"),
             (Part::Cookie, Some(name), None) => format!("requests without the cookie {name}"),
@@ -247,6 +256,18 @@ mod tests {
             Difference { part, name: some(name), asked: some(asked), stored: some(stored) }
         };
         let rows = [
+            (
+                vec![one(Part::Partition, "", "", &format!("beta, {SMALL_HEX}"))],
+                "stored for URLs with percent-encodings in small letters (%c3)",
+            ),
+            (
+                vec![one(Part::Partition, "", SMALL_HEX, "")],
+                "stored for URLs with percent-encodings in capitals (%C3)",
+            ),
+            (
+                vec![one(Part::Partition, "", "beta", "")],
+                "stored for the requests of another route",
+            ),
             (vec![one(Part::Query, "utm_source", "", "x")], "differs only in utm_source"),
             (vec![one(Part::Query, "", "b&a", "a&b")], "differs only in the order of the query"),
             (

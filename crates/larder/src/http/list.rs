@@ -3,7 +3,7 @@
 //! What a response is good for is judged by the rules of now, as for a request; whoever has rules by route says which are
 //! those of a key.
 
-use std::{sync::Arc, time::Duration, time::SystemTime, time::UNIX_EPOCH};
+use std::{borrow::Cow, sync::Arc, time::Duration, time::SystemTime, time::UNIX_EPOCH};
 
 use http::{Uri, header};
 use larder_policy::{
@@ -274,7 +274,10 @@ fn told(chosen: &ChosenBy<'_>) -> (String, String) {
             ((*name).to_owned(), value)
         }
         ChosenBy::Cookie(name) => (format!("cookie {name}"), HIDDEN.to_owned()),
-        ChosenBy::Partition(name) => ("partition".to_owned(), (*name).to_owned()),
+        ChosenBy::Partition(_) => {
+            let name = chosen.impersonal().map(Cow::into_owned);
+            ("partition".to_owned(), name.unwrap_or_default())
+        }
     }
 }
 

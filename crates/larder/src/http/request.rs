@@ -22,7 +22,7 @@ use larder_policy::{
     request::is_personal,
     scheme::Scheme,
     settings::Policy,
-    uri::{is_written_as, is_written_in_small_hex},
+    uri::{SMALL_HEX, is_written_as, is_written_in_small_hex},
 };
 
 use super::{cache::HttpCache, stored::Mark, turns::Client};
@@ -111,7 +111,7 @@ impl Retrieval {
     ) -> Self {
         // What the origin answers to this spelling may not be what it answers to the usual one.
         let policy = match is_spelt_in_small_hex(&uri, &key) {
-            true => Arc::new(policy.apart("small hex")),
+            true => Arc::new(policy.apart(SMALL_HEX)),
             false => policy,
         };
         let (coded_tags, sharing_name) = (None, OnceLock::new());

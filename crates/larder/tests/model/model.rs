@@ -88,6 +88,8 @@ pub(crate) struct Flight {
     has_stale: bool,
     fence: u64,
     is_revoked: bool,
+    /// A purge of its key has come.
+    is_overtaken: bool,
 }
 
 /// What becomes of a reader.
@@ -113,7 +115,7 @@ pub(crate) struct Model {
     entries: HashMap<Key, Entry>,
     /// Until when an error is remembered.
     errors: HashMap<Key, u64>,
-    /// Failed refreshes in a row, until when the next one waits, and the purges before that.
+    /// Failed refreshes in a row, until when the next one waits, and the purges before the last began.
     failures: HashMap<Key, (u32, u64, u64)>,
     purges: u64,
     tags: HashMap<u8, Record>,
@@ -248,10 +250,18 @@ impl Model {
         self.failures.retain(|&key, _| !is_named(key));
     }
 
+    /// What a refresh brings that began before a purge does not count, nor that it brings nothing.
+    fn overtake(&mut self, is_named: impl Fn(Key) -> bool) {
+        if let Some(flight) = &mut self.under_way {
+            flight.is_overtaken |= is_named(flight.key);
+        }
+    }
+
     /// True if something was there that could still be served.
     pub(crate) fn remove(&mut self, key: Key, mode: Mode) -> bool {
         self.counts.purges += 1;
         self.forget(|other| other == key);
+        self.overtake(|other| other == key);
         self.purge_where(|other| other == key, mode) > 0
     }
 
@@ -291,7 +301,9 @@ impl Model {
         self.counts.purges += 1;
         let is_named = |key: Key| name(key).starts_with(prefix(number));
         self.forget(is_named);
+        // Which keys are named is not looked for.
         self.failures.clear();
+        self.overtake(|_| true);
         self.purge_where(is_named, mode)
     }
 
@@ -319,6 +331,7 @@ impl Model {
     pub(crate) fn clear(&mut self, mode: Mode) -> usize {
         self.counts.purges += 1;
         self.forget(|_| true);
+        self.overtake(|_| true);
         match mode {
             Mode::Hard => self.purge_where(|_| true, mode),
             Mode::Soft => {
@@ -410,7 +423,14 @@ impl Model {
 
     fn fly(&mut self, key: Key, is_refresh: bool, has_stale: bool) -> Flight {
         self.counts.loads += 1;
-        Flight { key, is_refresh, has_stale, fence: self.purges, is_revoked: false }
+        Flight {
+            key,
+            is_refresh,
+            has_stale,
+            fence: self.purges,
+            is_revoked: false,
+            is_overtaken: false,
+        }
     }
 
     fn remembers_error(&self, key: Key) -> bool {
@@ -438,10 +458,13 @@ impl Model {
         if self.settings.negative_secs > 0 && !flight.is_revoked && flight.fence == self.purges {
             self.errors.insert(key, self.now + self.settings.negative_secs);
         }
+        if flight.is_refresh && flight.is_overtaken {
+            return Answer::Failed;
+        }
         if flight.is_refresh {
             let in_a_row = self.failures.get(&key).map_or(0, |(failures, ..)| *failures) + 1;
             let delay = (1_u64 << (in_a_row - 1).min(10)).min(30);
-            self.failures.insert(key, (in_a_row, self.now + delay, self.purges));
+            self.failures.insert(key, (in_a_row, self.now + delay, flight.fence));
             return Answer::Failed;
         }
         let found = if flight.has_stale { self.read(key) } else { None };

@@ -1,6 +1,14 @@
 //! The checks of CDNs, and of what they have still to be told.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use http::Uri;
 
 use super::check::Check;
 use crate::{
@@ -29,6 +37,21 @@ const NAME: &str = "a name is up to 64 letters, digits, -, _ and .";
 fn is_name_of(name: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(is_name)
+}
+
+/// Whether a URL leads to this address of this machine, as far as can be told without asking for names.
+fn is_at(url: &str, address: SocketAddr) -> bool {
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+    let host = url.host().unwrap_or_default();
+    let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let is_here = match ip {
+        Some(ip) => ip == address.ip() || (ip.is_loopback() && address.ip().is_unspecified()),
+        None => {
+            host == "localhost" && (address.ip().is_loopback() || address.ip().is_unspecified())
+        }
+    };
+    port == address.port() && is_here
 }
 
 /// A driver, or what is wrong with its table.
@@ -60,7 +83,8 @@ impl Secrets for Beside<'_, '_> {
 }
 
 impl Check<'_> {
-    pub(super) fn cdns(&mut self, parts: &[CdnPart]) -> Vec<CdnConfig> {
+    /// `admin`: where its own admin API is.
+    pub(super) fn cdns(&mut self, parts: &[CdnPart], admin: Option<SocketAddr>) -> Vec<CdnConfig> {
         if parts.len() > MOST_CDNS {
             self.note("cdn", format!("the most are {MOST_CDNS}"));
             return Vec::new();
@@ -68,6 +92,13 @@ impl Check<'_> {
         let mut names = HashSet::new();
         let cdns = parts.iter().enumerate().filter_map(|(nth, part)| {
             let path = format!("cdn[{}]", nth + 1);
+            let api = part.larder.as_ref().map(|larder| larder.api.as_str());
+            if admin.is_some_and(|admin| api.is_some_and(|api| is_at(api, admin))) {
+                self.note(
+                    &format!("{path}.larder.api"),
+                    "this is its own admin API: it would tell itself of each purge without end",
+                );
+            }
             let cdn = self.cdn(&path, part)?;
             if !names.insert(Arc::clone(&cdn.name)) {
                 let what =

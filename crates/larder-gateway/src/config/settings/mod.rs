@@ -192,7 +192,7 @@ impl Settings {
         let mut gateway =
             GatewayConfig { purge, refresh, ..check.gateway(server, &listeners, secrets) };
         gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
-        let cdns = check.cdns(cdn);
+        let cdns = check.cdns(cdn, admin);
         let mut outbox = check.outbox(outbox, !cdns.is_empty(), shared.url.is_some());
         let process_memory = memory.process.as_ref().map(|size| size.0);
         let size = size_of(memory);
