@@ -104,6 +104,7 @@ mod totals;
 pub mod trail;
 pub mod walks;
 pub mod watch;
+pub mod way;
 
 pub use admin::Admin;
 pub use entry::Tokens;

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use larder::{Asked, Glob, Mode, Purge, PurgeError, Receipt, Tier};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
@@ -32,6 +32,7 @@ use crate::{
     refresh::Refreshed,
     trail::{Story, Trail},
     walks::{ASK_AGAIN, NoWalk, is_walk},
+    way::{LARDER_PURGED_BY, Way, own_name},
 };
 
 const TITLE: &str = "Purge not understood";
@@ -442,15 +443,17 @@ pub(crate) async fn purge(
     State(console): State<Arc<Console>>,
     client: Option<Extension<ClientAddress>>,
     only_reads: Option<Extension<OnlyReads>>,
+    fields: HeaderMap,
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
 ) -> Result<Json<PurgeAnswer>, Response> {
-    let purged = purge_or_foretell(console, client, only_reads, request).await;
+    let way = Way::of(&fields, own_name());
+    let purged = purge_or_foretell(console, (client, way), only_reads, request).await;
     purged.map(Json)
 }
 
 async fn purge_or_foretell(
     console: Arc<Console>,
-    client: Option<Extension<ClientAddress>>,
+    from: (Option<Extension<ClientAddress>>, Way),
     only_reads: Option<Extension<OnlyReads>>,
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
 ) -> Result<PurgeAnswer, Response> {
@@ -467,7 +470,7 @@ async fn purge_or_foretell(
                 foretell(&console, request).await.map_err(IntoResponse::into_response)?;
             PurgeAnswer::Forecast(forecast)
         }
-        false => PurgeAnswer::Purged(Box::new(really_purge(console, client, request).await?)),
+        false => PurgeAnswer::Purged(Box::new(really_purge(console, from, request).await?)),
     };
     Ok(answer)
 }
@@ -488,7 +491,7 @@ async fn foretell(
 
 async fn really_purge(
     console: Arc<Console>,
-    client: Option<Extension<ClientAddress>>,
+    (client, way): (Option<Extension<ClientAddress>>, Way),
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
 ) -> Result<Purged, Response> {
     let no_json = |rejection: JsonRejection| Problem::of_json(TITLE, &rejection).into_response();
@@ -510,12 +513,24 @@ async fn really_purge(
             return Err(not_understood(detail.to_owned()));
         }
     };
+    let came_by = match way {
+        Way::Here(came_by) => came_by,
+        Way::Round => {
+            tracing::debug!("it was purged here before it came round: {targets}");
+            return Ok(Purged { mode: Some(how.mode.as_str()), ..Purged::default() });
+        }
+        Way::Unreadable => {
+            let detail = format!("{LARDER_PURGED_BY} has the names of caches, with commas between");
+            return Err(not_understood(detail));
+        }
+    };
     let by = match client {
         Some(Extension(ClientAddress(address))) => format!("admin API, {address}"),
         None => "admin API".to_owned(),
     };
     let (mode, cache) = (how.mode, how.cache.clone());
-    let purged = targets.purge_and_wait(&console, &caches, how, &by).await;
+    let asked = Asked { came_by, ..Trail::ask(by) };
+    let purged = targets.purge_and_wait(&console, &caches, how, asked).await;
     let mut purged = purged.map_err(IntoResponse::into_response)?;
     if let Some(refresh) = refresh {
         let purges = targets.purges();
@@ -542,7 +557,7 @@ impl Targets {
         console: &Console,
         caches: &[Arc<dyn Managed>],
         how: How,
-        by: &str,
+        asked: Asked,
     ) -> Result<Purged, NotMade> {
         let Some(trail) = &console.trail else {
             return self.purge(console, caches, how).await;
@@ -555,7 +570,6 @@ impl Targets {
             Tier::Cdn if is_for_cdns => Tier::Memory,
             wait => wait,
         };
-        let asked = Trail::ask(by);
         let (id, within) = (Arc::clone(&asked.id), how.within);
         let mut purged =
             self.purge(console, caches, How { wait, asked: Some(asked), ..how }).await?;

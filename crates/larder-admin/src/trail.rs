@@ -247,7 +247,7 @@ impl Trail {
 
     /// Who asks for something under a new name.
     pub fn ask(by: impl Into<Arc<str>>) -> Asked {
-        Asked { id: format!("{:016x}", random()).into(), by: by.into() }
+        Asked { id: format!("{:016x}", random()).into(), by: by.into(), came_by: Arc::default() }
     }
 
     /// `keeper` keeps what the CDNs have still to be told. The first who is named does.
@@ -290,9 +290,10 @@ impl Trail {
         let nobody = || Asked {
             id: format!("{:08x}-{number}", self.0.source).into(),
             by: "application".into(),
+            came_by: Arc::default(),
         };
         let asked = purge.asked.clone().unwrap_or_else(nobody);
-        let Asked { id, by } = asked.clone();
+        let Asked { id, by, came_by: _ } = asked.clone();
         let now = CdnState {
             stage: CdnStage::Queued,
             at: purge.at,

@@ -51,6 +51,9 @@ pub struct Asked {
     pub id: Arc<str>,
     /// Who.
     pub by: Arc<str>,
+    /// By which caches further in or out it has come here, the first one first, with commas between them: each by the name
+    /// that it has while it runs. Empty: it was asked for here.
+    pub came_by: Arc<str>,
 }
 
 /// What a purge names.

@@ -7,6 +7,7 @@
 mod again;
 mod api;
 mod calls;
+mod circle;
 mod crash;
 mod failing;
 mod fleet;

@@ -220,6 +220,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
         false
     }
 
+    /// Whether the vendor tells others in its turn, and has to be told by which caches a purge came: what came by others goes in
+    /// calls of its own then.
+    fn tells_others(&self) -> bool {
+        false
+    }
+
     /// How far the vendor is with these wishes, which it calls `id`: made when it is asked, since it may carry a date. `None`: it
     /// works on nothing behind the scenes.
     fn question(&self, _id: &str, _wishes: Vec<usize>, _now: SystemTime) -> Option<Call> {

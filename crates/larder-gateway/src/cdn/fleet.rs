@@ -418,14 +418,18 @@ impl Member {
                 self.cut(from, to, now);
             }
             let Some(leading) = &mut self.leading else { return false };
-            let kept::Kept { scopes, mode, .. } = kept::decode(&piece.bytes);
+            let kept::Kept { scopes, mode, asked } = kept::decode(&piece.bytes);
             for (place, cdn) in self.inside.cdns.iter().enumerate() {
                 if piece.number <= leading.began_at[place] {
                     continue;
                 }
                 let wishes =
                     cdn.config.wishes((&scopes, mode), self.inside.tells_tags.load(Relaxed));
-                cdn.queue().enter(piece.number, wishes, now);
+                let mut queue = cdn.queue();
+                queue.enter(piece.number, wishes, now);
+                if cdn.config.driver.tells_others() {
+                    queue.came_by(piece.number, &asked.came_by);
+                }
             }
             leading.entered.insert(piece.number, leading.read);
             leading.read = piece.number;

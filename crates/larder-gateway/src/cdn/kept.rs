@@ -2,6 +2,8 @@
 //!
 //! What cannot be read means everything, hard: it was a purge, and nobody knows of what.
 
+use std::sync::Arc;
+
 use larder::{Asked, Mode, Scope};
 
 /// The first byte; the outbox of the shared tier begins its own with another.
@@ -20,6 +22,9 @@ pub(super) fn encode(scopes: &[Scope], mode: Mode, asked: &Asked) -> Vec<u8> {
     let mut bytes = vec![FORMAT, u8::from(mode == Mode::Hard)];
     put(&mut bytes, b'i', &asked.id);
     put(&mut bytes, b'b', &asked.by);
+    if !asked.came_by.is_empty() {
+        put(&mut bytes, b'w', &asked.came_by);
+    }
     for scope in scopes {
         match scope {
             Scope::Key(key) => put(&mut bytes, b'k', key),
@@ -49,14 +54,15 @@ pub(super) fn decode(bytes: &[u8]) -> Kept {
 
 /// A purge that stands for some that cannot be read.
 pub(super) fn everything() -> Kept {
-    let asked = Asked { id: "damaged".into(), by: "a file that could not be read".into() };
+    let (id, by) = ("damaged".into(), "a file that could not be read".into());
+    let asked = Asked { id, by, came_by: Arc::default() };
     Kept { asked, scopes: vec![Scope::Everything], mode: Mode::Hard }
 }
 
 fn read(bytes: &[u8]) -> Option<Kept> {
     let [FORMAT, mode, rest @ ..] = bytes else { return None };
     let mut rest = rest;
-    let (mut id, mut by, mut scopes) = (None, None, Vec::new());
+    let (mut id, mut by, mut came_by, mut scopes) = (None, None, String::new(), Vec::new());
     while let Some((kind, after)) = rest.split_first() {
         let (length, after) = after.split_first_chunk()?;
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
@@ -65,6 +71,7 @@ fn read(bytes: &[u8]) -> Option<Kept> {
         match kind {
             b'i' => id = Some(text),
             b'b' => by = Some(text),
+            b'w' => came_by = text,
             b'k' => scopes.push(Scope::Key(text)),
             b'p' => scopes.push(Scope::Prefix(text)),
             b't' => scopes.push(Scope::Tag(text)),
@@ -78,7 +85,8 @@ fn read(bytes: &[u8]) -> Option<Kept> {
         1 => Mode::Hard,
         _ => return None,
     };
-    Some(Kept { asked: Asked { id: id?.into(), by: by?.into() }, scopes, mode })
+    let asked = Asked { id: id?.into(), by: by?.into(), came_by: came_by.into() };
+    Some(Kept { asked, scopes, mode })
 }
 
 #[cfg(test)]
@@ -101,10 +109,10 @@ mod tests {
         fn a_purge_is_read_as_it_was_kept(
             scopes in proptest::collection::vec(any_scope(), 0..5),
             is_hard in any::<bool>(),
-            (id, by) in any::<(String, String)>(),
+            (id, by, came_by) in any::<(String, String, String)>(),
         ) {
             let mode = if is_hard { Mode::Hard } else { Mode::Soft };
-            let asked = Asked { id: id.into(), by: by.into() };
+            let asked = Asked { id: id.into(), by: by.into(), came_by: came_by.into() };
             let bytes = encode(&scopes, mode, &asked);
             prop_assert_eq!(decode(&bytes), Kept { asked, scopes, mode });
         }

@@ -114,6 +114,9 @@ impl PurgeFollower for Inside {
                     let mut queue = cdn.queue();
                     queue.enter(number, wishes, now);
                     queue.know(number, &name);
+                    if cdn.config.driver.tells_others() {
+                        queue.came_by(number, &asked.came_by);
+                    }
                 }
                 at |= 1_u32 << place;
             }
@@ -237,7 +240,7 @@ impl Inside {
         let outbox = self.outbox();
         for number in numbers {
             let Some(open) = outbox.open.get(number) else { continue };
-            let Kept { scopes, mode, .. } = kept::decode(&open.kept);
+            let Kept { scopes, mode, asked } = kept::decode(&open.kept);
             for (place, cdn) in self.cdns.iter().enumerate() {
                 let mut queue = cdn.queue();
                 if open.at & 1_u32 << place == 0 || queue.contains(*number) {
@@ -247,6 +250,9 @@ impl Inside {
                 queue.enter(*number, wishes, now);
                 queue.know(*number, &open.name);
                 queue.cover(*number, open.from);
+                if cdn.config.driver.tells_others() {
+                    queue.came_by(*number, &asked.came_by);
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ mod again;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -33,6 +34,9 @@ use tokio::time::Instant;
 pub(super) use self::again::Under;
 use self::again::{Left, Repeat};
 use super::driver::{What, Wish};
+
+/// To fill a call no more purges are passed over that came by other caches.
+const MOST_PASSED_OVER: usize = 1000;
 
 /// What one CDN is still to be told of. Purges are named by their numbers, which grow.
 #[derive(Debug)]
@@ -65,6 +69,8 @@ struct Purge {
     was_by: Option<Arc<str>>,
     /// Which of its wishes failed for good first, and why.
     failure: Option<Arc<str>>,
+    /// By which caches it came, where the vendor has to know that.
+    came_by: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -130,6 +136,8 @@ pub(super) struct Job {
     pub(super) since: Instant,
     /// It was made before.
     pub(super) again: Option<Under>,
+    /// By which caches all that is in it came.
+    pub(super) came_by: Arc<str>,
 }
 
 /// Whose a wish is, and what held when it was first asked for under that name.
@@ -225,6 +233,7 @@ impl Queue {
                     was: None,
                     was_by: None,
                     failure: None,
+                    came_by: Arc::default(),
                 };
                 self.purges.insert(number, purge);
                 self.note(number, None, None, None);
@@ -235,6 +244,13 @@ impl Queue {
                 let (from, to) = (number, number);
                 self.changes.push(Change { from, to, state, batch, vendor_id, reason });
             }
+        }
+    }
+
+    /// It came by these caches, and the vendor has to know that.
+    pub(super) fn came_by(&mut self, number: u64, came_by: &Arc<str>) {
+        if let Some(purge) = self.purges.get_mut(&number) {
+            purge.came_by = Arc::clone(came_by);
         }
     }
 
@@ -349,15 +365,19 @@ impl Queue {
         self.due.first().map(|(at, ..)| *at).into_iter().chain(repeats).min()
     }
 
-    /// What is due, as many different wishes as that with names of as many bytes, in the order of the log; at least one.
+    /// What is due, as many different wishes as that with names of as many bytes, in the order of the log; at least one. What came
+    /// by other caches than the first of them stays.
     pub(super) fn take(&mut self, most: Most, now: Instant) -> Option<Job> {
         if let Some(job) = self.take_repeat(now) {
             return Some(job);
         }
-        let mut job = Job { wishes: Vec::new(), units: Vec::new(), since: now, again: None };
+        let (wishes, units, came_by) = (Vec::new(), Vec::new(), Arc::default());
+        let mut job = Job { wishes, units, since: now, again: None, came_by };
         let mut places: HashMap<(What, bool), usize> = HashMap::new();
-        let mut bytes = 0;
-        while let Some(next @ (at, number, place)) = self.due.first().copied() {
+        let (mut bytes, mut passed_over, mut after) = (0, 0, Bound::Unbounded);
+        while let Some(next @ (at, number, place)) =
+            self.due.range((after, Bound::Unbounded)).next().copied()
+        {
             if at > now {
                 break;
             }
@@ -365,6 +385,16 @@ impl Queue {
                 self.due.remove(&next);
                 continue;
             };
+            if job.wishes.is_empty() {
+                job.came_by = Arc::clone(&purge.came_by);
+            } else if job.came_by != purge.came_by {
+                passed_over += 1;
+                if passed_over > MOST_PASSED_OVER {
+                    break;
+                }
+                after = Bound::Excluded(next);
+                continue;
+            }
             let unit = &mut purge.wishes[place];
             let named = (unit.wish.what.clone(), unit.wish.mode == Mode::Hard);
             let is_there = places.get(&named).copied();
@@ -622,6 +652,22 @@ mod tests {
             let change = queue.take_changes().pop().unwrap();
             assert_eq!((change.state, change.reason.as_deref()), (State::Failed, Some(reason)));
         }
+    }
+
+    #[test]
+    fn what_came_by_others_goes_in_calls_of_its_own() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        for (number, tag, came_by) in [(1, "a", ""), (2, "b", "x"), (3, "c", ""), (4, "d", "x,y")] {
+            queue.enter(number, vec![wish(tag)], now);
+            queue.came_by(number, &came_by.into());
+        }
+        queue.hand_out(&[1, 2, 3, 4], true, now);
+        let mut jobs = Vec::new();
+        while let Some(job) = queue.take(most(10), now) {
+            jobs.push((job.came_by.to_string(), job.wishes.len()));
+        }
+        let expected = [("", 2), ("x", 1), ("x,y", 1)];
+        assert_eq!(jobs, expected.map(|(came_by, count)| (came_by.to_owned(), count)));
     }
 
     #[test]

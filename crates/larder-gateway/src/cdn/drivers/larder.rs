@@ -151,6 +151,10 @@ impl Driver for Larder {
         calls.collect()
     }
 
+    fn tells_others(&self) -> bool {
+        true
+    }
+
     fn question(&self, id: &str, wishes: Vec<usize>, _now: SystemTime) -> Option<Call> {
         Some(self.asked(Method::GET, &format!("/v1/purges/{id}"), String::new(), wishes))
     }

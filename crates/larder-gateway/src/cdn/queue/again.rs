@@ -139,7 +139,8 @@ impl Queue {
                     (unit.stage, unit.was_asked, unit.is_left) = (Stage::Asked, true, false);
                 }
             }
-            return Some(Job { wishes, units, since, again: Some(under) });
+            let came_by = Arc::default();
+            return Some(Job { wishes, units, since, again: Some(under), came_by });
         }
     }
 

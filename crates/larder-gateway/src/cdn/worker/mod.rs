@@ -14,7 +14,10 @@ use std::{
 };
 
 use http::StatusCode;
-use larder_admin::trail::Keeper;
+use larder_admin::{
+    trail::Keeper,
+    way::{LARDER_PURGED_BY, onwards},
+};
 use tokio::time::{Instant, sleep_until};
 
 use self::questions::{Question, Questions};
@@ -143,7 +146,7 @@ impl Worker {
         let run = self.last_run;
         let driver = Arc::clone(&self.cdn().config.driver);
         let batch = self.name(&job);
-        let calls = driver.calls(&job.wishes, &batch, SystemTime::now());
+        let calls = self.calls_of(&job, &job.wishes, &batch);
         let mut open = vec![0; job.wishes.len()];
         for call in &calls {
             call.wishes.iter().for_each(|wish| open[*wish] += 1);
@@ -170,6 +173,18 @@ impl Worker {
             self.call(run, nth, &call.wishes).await;
         }
         self.end(run);
+    }
+
+    /// The calls for these wishes of a job, as they are to be made now.
+    fn calls_of(&self, job: &Job, wishes: &[Wish], batch: &str) -> Vec<Call> {
+        let driver = &self.cdn().config.driver;
+        let mut calls = driver.calls(wishes, batch, SystemTime::now());
+        if driver.tells_others() {
+            for call in &mut calls {
+                call.head.headers.insert(LARDER_PURGED_BY, onwards(&job.came_by));
+            }
+        }
+        calls
     }
 
     /// The calls, by their places, that the vendor can work on beside what it works on, and the others.
@@ -269,8 +284,7 @@ impl Worker {
             let Some(under_way) = self.runs.get(&run) else { return };
             let batch = Arc::clone(&under_way.batch);
             // Made anew each time: it may carry a date.
-            let now = SystemTime::now();
-            let calls = driver.calls(&under_way.job.wishes, &batch, now);
+            let calls = self.calls_of(&under_way.job, &under_way.job.wishes, &batch);
             // What several calls ask for began with the first of them.
             if calls.len() == 1
                 && let Some(under_way) = self.runs.get_mut(&run)

@@ -1,7 +1,7 @@
 //! Refused: a call about several that was refused, perhaps for one of them. Which ones it is about is searched for, so that the
 //! others do not fail with them.
 
-use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+use std::{collections::VecDeque, sync::Arc};
 
 use http::StatusCode;
 use tokio::time::Instant;
@@ -154,7 +154,7 @@ impl Worker {
         let Run { job, batch, .. } = self.runs.get(&run)?;
         let own: Vec<Wish> = wishes.iter().map(|wish| job.wishes[*wish].clone()).collect();
         let batch = format!("{batch}-{}", wishes.first()?);
-        let mut call = self.cdn().config.driver.calls(&own, &batch, SystemTime::now()).pop()?;
+        let mut call = self.calls_of(job, &own, &batch).pop()?;
         call.wishes = wishes.to_vec();
         Some(call)
     }
