@@ -238,6 +238,27 @@ async fn a_connection_that_is_told_to_stop_answers_no_more_hits() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_here_when_its_connection_is_told_to_stop_is_answered() {
+    for is_first in [true, false] {
+        let site = Site::with("body".into(), "").await;
+        let mut reader = site.connect(1 << 20);
+        if !is_first {
+            reader.send(GET).await;
+            assert!(is_hit(&reader.head().await));
+            reader.body(4).await;
+        }
+        // Both before it is looked at.
+        reader.stop.cancel();
+        reader.send([GET, GET].concat()).await;
+        let head = reader.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.to_ascii_lowercase().contains("connection: close"), "{head}");
+        reader.body(4).await;
+        assert_eq!(reader.rest().await, "", "the last answer");
+    }
+}
+
+#[tokio::test]
 async fn what_two_readers_might_read_differently_is_refused_where_a_hit_lies_ready() {
     let site = Site::with("body".into(), "").await;
     for bad in [

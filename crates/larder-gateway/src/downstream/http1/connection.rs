@@ -219,13 +219,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 self.read_timer.restart(self.config.head_timeout);
                 self.read_pace = None;
             }
-            if is_stopping {
-                if !self.has_begun {
-                    return Poll::Ready(Next::Over);
-                }
+            if is_stopping && self.has_begun {
                 self.hurry();
             }
-            let read = match self.bytes.is_empty() {
+            // The answer to what is read now is the last, and says so: hits do not.
+            let read = match self.bytes.is_empty() && !is_stopping {
                 true => self.poll_read_idle(peer, hits, cx),
                 false => self.poll_read(HEAD_READ, cx),
             };
@@ -233,7 +231,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Next::Over),
                 Poll::Pending => {
-                    if self.poll_stopped(cx).is_ready() {
+                    // Not before it was looked for: a request that is here is answered, however late it was looked at.
+                    if is_stopping || self.poll_stopped(cx).is_ready() {
                         if !self.has_begun {
                             return Poll::Ready(Next::Over);
                         }
