@@ -411,9 +411,9 @@ pub(crate) struct Attempt<'a, V> {
 impl<V> Drop for Attempt<'_, V> {
     fn drop(&mut self) {
         let Engine { backoffs, clock, counters, refreshes, .. } = self.engine;
-        // What a purge has undone since has not failed.
-        let is_last = self.number.is_none_or(|own| refreshes.last_of(self.key) == Some(own));
-        if ((self.failed && is_last) || std::thread::panicking())
+        // What a purge has undone since has not failed. Asked only then: whoever is dropped takes no lock without need.
+        let is_last = || self.number.is_none_or(|own| refreshes.last_of(self.key) == Some(own));
+        if ((self.failed && is_last()) || std::thread::panicking())
             && backoffs.failed(self.key, clock.now(), self.began_at)
         {
             counters.backoffs_forgotten.increment();
