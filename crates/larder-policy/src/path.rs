@@ -12,6 +12,17 @@ pub struct PathPattern {
     tail: Option<Vec<Part>>,
 }
 
+/// What paths have behind the literal parts that all paths of a pattern begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Anything, or nothing.
+    Anything,
+    /// So many parts, with any text in each.
+    Parts(usize),
+    /// Something that has to be looked at.
+    Other,
+}
+
 /// What stands between two slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -146,13 +157,24 @@ impl PathPattern {
         if self.tail.is_some() { None } else { self.head.iter().map(text).collect() }
     }
 
-    /// What all paths that it is for begin with, in whole parts: how many there are, and these with a slash before each.
-    pub fn literal_head(&self) -> (usize, String) {
-        let texts = self.head.iter().map_while(|part| match part {
+    /// What all paths that it is for begin with, in whole parts, `most` of them at most: how many there are, and these with
+    /// a slash before each.
+    pub fn literal_head(&self, most: usize) -> (usize, String) {
+        let texts = self.head.iter().take(most).map_while(|part| match part {
             Part::Literal(text) => Some(text),
             Part::Glob(..) => None,
         });
         texts.fold((0, String::new()), |(count, head), text| (count + 1, format!("{head}/{text}")))
+    }
+
+    /// What comes behind so many parts of its [literal head](Self::literal_head).
+    pub fn rest(&self, parts: usize) -> Rest {
+        let behind = self.head.get(parts..).unwrap_or_default();
+        match &self.tail {
+            Some(tail) if tail.is_empty() && behind.is_empty() => Rest::Anything,
+            None if behind.iter().all(Part::is_any) => Rest::Parts(behind.len()),
+            _ => Rest::Other,
+        }
     }
 
     /// Whether it fits whatever `other` fits. Not each pair is seen for which that is so.
@@ -263,13 +285,16 @@ impl Part {
         }
     }
 
+    /// Whether it fits any text.
+    fn is_any(&self) -> bool {
+        matches!(self, Part::Glob(texts, _) if texts.len() == 2 && texts.iter().all(|text| text.is_empty()))
+    }
+
     fn covers(&self, other: &Part) -> bool {
         match (self, other) {
             (_, Part::Literal(text)) => self.fits(text.as_bytes()),
             (Part::Literal(_), Part::Glob(..)) => false,
-            (Part::Glob(ours, _), Part::Glob(theirs, _)) => {
-                ours == theirs || ours.iter().all(|text| text.is_empty()) && ours.len() == 2
-            }
+            (Part::Glob(ours, _), Part::Glob(theirs, _)) => ours == theirs || self.is_any(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod condition;
 mod found;
 mod host;
+mod path;
 mod readings;
 mod rewrite;
 mod way;
@@ -14,10 +15,15 @@ use std::{
 
 use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use larder::http::policy::{fields::FieldLine, path::PathPattern};
+use larder::http::policy::{
+    fields::FieldLine,
+    path::{PathPattern, Rest},
+};
 
 pub use condition::{Condition, PathRegex};
 pub use host::HostPattern;
+use path::KNOWN_ENDS;
+pub use path::Path;
 pub use rewrite::Rewrite;
 pub use way::{Ambiguous, FETCH_WAIT, OTHERWISE, Protocols, RouteLimits, RouteName, Way, Ways};
 
@@ -28,8 +34,8 @@ pub struct Asked<'a> {
     pub method: &'a Method,
     /// In small letters and without a port.
     pub host: &'a [u8],
-    /// Without a query, and written as in a key: what could stand there unencoded is.
-    pub path: &'a str,
+    /// Its path.
+    pub path: Path<'a>,
     /// Without its question mark; empty where there is none.
     pub query: &'a str,
     /// Its fields.
@@ -87,7 +93,7 @@ pub struct Routes {
     routes: Vec<Fitting>,
     ask_for_queries: bool,
     /// For hosts that are named: all routes that may fit them.
-    by_host: HashMap<Box<[u8]>, Group, RandomState>,
+    by_host: ByText<Group>,
     /// For all others.
     elsewhere: Group,
 }
@@ -101,16 +107,38 @@ pub(crate) struct Fit {
     pub(crate) depends_on_fields: bool,
 }
 
-/// Routes by a text, each list in their order.
-type ByText = HashMap<Box<[u8]>, Vec<usize>, RandomState>;
+/// What routes say of a text. Most that none speaks of are told by their length: without a hash.
+#[derive(Clone, Debug)]
+struct ByText<T> {
+    texts: HashMap<Box<[u8]>, T, RandomState>,
+    /// A bit for each length that there is, modulo 64.
+    lengths: u64,
+}
 
 /// Routes by their paths, each list in their order.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    by_path: ByText,
-    /// By what their paths begin with in whole parts, for each number of parts that there is, the fewest first.
-    by_head: Vec<(usize, ByText)>,
-    others: Vec<usize>,
+    by_path: ByText<Vec<Candidate>>,
+    /// By what their paths begin with in whole parts, for each number of parts that there is, the fewest first: of more
+    /// than have [known ends](KNOWN_ENDS), by so many.
+    by_head: Vec<(usize, ByText<Vec<Candidate>>)>,
+    others: Vec<Candidate>,
+}
+
+/// A route that may fit what is looked for in its list.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    at: usize,
+    asks: Asks,
+}
+
+/// What a route asks beyond what its list is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    /// That the path has so many parts, and of those that are not known none is empty.
+    Parts(usize),
+    More,
 }
 
 /// How far a path is known to be that of a route: so many literal parts, which end there.
@@ -121,14 +149,15 @@ struct Known {
 }
 
 impl Fitting {
-    fn fits_fields(&self, asked: Asked<'_>) -> bool {
+    fn fits_fields(&self, asked: &Asked<'_>) -> bool {
         self.fields.iter().all(|(name, condition)| asked.fields.meet(name, condition))
     }
 
     /// Whether it fits a request, if that has the right fields.
     #[inline]
-    fn fits_but_for_fields(&self, asked: Asked<'_>, known: Known) -> bool {
-        let Asked { method, host, path, query, .. } = asked;
+    fn fits_but_for_fields(&self, asked: &Asked<'_>, known: Known) -> bool {
+        let Asked { method, host, path, query, .. } = *asked;
+        let path = path.as_str();
         let fits_path =
             |pattern: &PathPattern| pattern.fits_behind(known.parts, &path[known.end..]);
         self.host.as_ref().is_none_or(|pattern| pattern.fits(host))
@@ -136,6 +165,11 @@ impl Fitting {
             && self.path.as_ref().is_none_or(fits_path)
             && self.regex.as_ref().is_none_or(|regex| regex.fits(path))
             && { self.parameters.iter() }.all(|(name, condition)| condition.is_met_in(query, name))
+    }
+
+    fn asks_beyond_host_and_path(&self) -> bool {
+        let Fitting { host: _, path: _, regex, methods, fields, parameters } = self;
+        regex.is_some() || methods.is_some() || !fields.is_empty() || !parameters.is_empty()
     }
 
     /// What its requests have in common that is in no URI, or that a key need not have: in words that are the same for
@@ -191,15 +225,10 @@ impl Routes {
             Some(HostPattern::Literal(name)) => Some(name.clone()),
             _ => None,
         });
-        let named: Vec<_> = named.collect();
-        for name in named {
-            let fit =
-                |route: &Fitting| route.host.as_ref().is_none_or(|host| host.fits(name.as_bytes()));
-            let group = Group::of(&all.routes, fit);
-            all.by_host.insert(name.as_bytes().into(), group);
+        for name in named.collect::<Vec<_>>() {
+            *all.by_host.of(name.as_bytes()) = Group::of(&all.routes, Some(&name));
         }
-        let is_elsewhere = |route: &Fitting| !matches!(route.host, Some(HostPattern::Literal(_)));
-        all.elsewhere = Group::of(&all.routes, is_elsewhere);
+        all.elsewhere = Group::of(&all.routes, None);
         all
     }
 
@@ -219,34 +248,39 @@ impl Routes {
     }
 
     /// The first that a request fits.
-    pub fn find(&self, asked: Asked<'_>) -> Option<usize> {
+    pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
         self.fit(asked).route
     }
 
     /// The same, and whether that depends on its fields.
-    pub(crate) fn fit(&self, asked: Asked<'_>) -> Fit {
+    #[inline]
+    pub(crate) fn fit(&self, asked: &Asked<'_>) -> Fit {
         let (mut found, mut depends_on_fields) = (usize::MAX, false);
-        self.each_list(asked.host, asked.path, |list, known| {
-            let before = list.iter().copied().take_while(|&at| at < found);
-            let fits = |at: &usize| {
-                let route = &self.routes[*at];
-                route.fits_but_for_fields(asked, known) && {
-                    depends_on_fields |= !route.fields.is_empty();
-                    route.fits_fields(asked)
+        self.each_list(asked, |list, known| {
+            let before = list.iter().take_while(|candidate| candidate.at < found);
+            let fits = |candidate: &&Candidate| match candidate.asks {
+                Asks::Nothing => true,
+                Asks::Parts(parts) => asked.path.has(known.parts, parts),
+                Asks::More => {
+                    let route = &self.routes[candidate.at];
+                    route.fits_but_for_fields(asked, known) && {
+                        depends_on_fields |= !route.fields.is_empty();
+                        route.fits_fields(asked)
+                    }
                 }
             };
-            found = { before }.find(fits).unwrap_or(found);
+            found = { before }.find(fits).map_or(found, |candidate| candidate.at);
         });
         Fit { route: (found != usize::MAX).then_some(found), depends_on_fields }
     }
 
     /// All that a request of this kind may fit whatever its fields are, in their order: the last of them asks for none.
     /// Whether it may also fit no route.
-    pub(crate) fn whatever_the_fields(&self, asked: Asked<'_>) -> (Vec<usize>, bool) {
+    pub(crate) fn whatever_the_fields(&self, asked: &Asked<'_>) -> (Vec<usize>, bool) {
         let mut fitting = Vec::new();
-        self.each_list(asked.host, asked.path, |list, known| {
-            let fits = |at: &usize| self.routes[*at].fits_but_for_fields(asked, known);
-            fitting.extend(list.iter().copied().filter(fits));
+        self.each_list(asked, |list, known| {
+            let routes = list.iter().map(|candidate| candidate.at);
+            fitting.extend(routes.filter(|at| self.routes[*at].fits_but_for_fields(asked, known)));
         });
         fitting.sort_unstable();
         let last = fitting.iter().position(|at| self.routes[*at].fields.is_empty());
@@ -256,36 +290,22 @@ impl Routes {
 
     /// Each list with routes that a request for this path of this host may fit, and how far all in it fit the path.
     #[inline]
-    fn each_list(&self, host: &[u8], path: &str, mut look: impl FnMut(&[usize], Known)) {
-        if self.routes.is_empty() {
-            return;
+    fn each_list(&self, asked: &Asked<'_>, mut look: impl FnMut(&[Candidate], Known)) {
+        let path = &asked.path;
+        let text = path.as_str().as_bytes();
+        let group = self.by_host.get(asked.host).unwrap_or(&self.elsewhere);
+        if !group.others.is_empty() {
+            look(&group.others, Known::default());
         }
-        let group = match self.by_host.is_empty() {
-            true => &self.elsewhere,
-            false => self.by_host.get(host).unwrap_or(&self.elsewhere),
-        };
-        look(&group.others, Known::default());
-        let mut known = Known::default();
-        for (depth, by_head) in &group.by_head {
-            // The end of so many parts; a path that has not as many fits none of those.
-            while known.parts < *depth && known.end < path.len() {
-                // Parts are short.
-                let rest = &path.as_bytes()[known.end + 1..];
-                let slash = rest.iter().position(|byte| *byte == b'/');
-                known.end = slash.map_or(path.len(), |slash| known.end + 1 + slash);
-                known.parts += 1;
-            }
-            if known.parts < *depth {
-                break;
-            }
-            if let Some(list) = by_head.get(&path.as_bytes()[..known.end]) {
-                look(list, known);
+        for (parts, by_head) in &group.by_head {
+            // A path that has not as many fits none of those.
+            let Some(end) = path.end_of(*parts) else { break };
+            if let Some(list) = by_head.get(&text[..end]) {
+                look(list, Known { parts: *parts, end });
             }
         }
-        if !group.by_path.is_empty()
-            && let Some(list) = group.by_path.get(path.as_bytes())
-        {
-            look(list, Known { parts: usize::MAX, end: path.len() });
+        if let Some(list) = group.by_path.get(text) {
+            look(list, Known { parts: usize::MAX, end: text.len() });
         }
     }
 
@@ -296,7 +316,8 @@ impl Routes {
         let mut by_head: HashMap<String, Vec<usize>> = HashMap::new();
         let mut hidden = Vec::new();
         for (at, route) in self.routes.iter().enumerate() {
-            let (_, head) = route.path.as_ref().map(PathPattern::literal_head).unwrap_or_default();
+            let head = route.path.as_ref().map(|path| path.literal_head(usize::MAX));
+            let (_, head) = head.unwrap_or_default();
             let fronts = head.match_indices('/').map(|(end, _)| &head[..end]).chain([&*head]);
             let covers = |earlier: &&usize| self.routes[**earlier].covers(route);
             let first = fronts.filter_map(|front| by_head.get(front)?.iter().find(covers)).min();
@@ -307,21 +328,63 @@ impl Routes {
     }
 }
 
+impl<T> Default for ByText<T> {
+    fn default() -> Self {
+        ByText { texts: HashMap::default(), lengths: 0 }
+    }
+}
+
+impl<T: Default> ByText<T> {
+    /// What is said of this text, to change it.
+    fn of(&mut self, text: &[u8]) -> &mut T {
+        self.lengths |= 1 << (text.len() % 64);
+        self.texts.entry(text.into()).or_default()
+    }
+
+    #[inline]
+    fn get(&self, text: &[u8]) -> Option<&T> {
+        let has_length = self.lengths >> (text.len() % 64) & 1 == 1;
+        if has_length { self.texts.get(text) } else { None }
+    }
+}
+
 impl Group {
-    fn of(routes: &[Fitting], is_in: impl Fn(&Fitting) -> bool) -> Group {
+    /// Those that may fit requests for `host`; without one, for all hosts that no route names.
+    fn of(routes: &[Fitting], host: Option<&str>) -> Group {
         let mut group = Group::default();
-        let mut by_head: BTreeMap<usize, ByText> = BTreeMap::new();
-        for (at, route) in routes.iter().enumerate().filter(|(_, route)| is_in(route)) {
-            let path = route.path.as_ref();
-            let list = if let Some(literal) = path.and_then(PathPattern::literal) {
-                group.by_path.entry(literal.into_bytes().into()).or_default()
-            } else if let Some((depth @ 1.., head)) = path.map(PathPattern::literal_head) {
-                let of_depth = by_head.entry(depth).or_default();
-                of_depth.entry(head.into_bytes().into()).or_default()
-            } else {
-                &mut group.others
+        let mut by_head: BTreeMap<usize, ByText<Vec<Candidate>>> = BTreeMap::new();
+        for (at, route) in routes.iter().enumerate() {
+            let is_in = match (&route.host, host) {
+                (None, _) => true,
+                (Some(pattern), Some(host)) => pattern.fits(host.as_bytes()),
+                (Some(HostPattern::Literal(_)), None) => false,
+                (Some(HostPattern::Below(_)), None) => true,
             };
-            list.push(at);
+            if !is_in {
+                continue;
+            }
+            let path = route.path.as_ref();
+            let (list, of_path) = if let Some(literal) = path.and_then(PathPattern::literal) {
+                (group.by_path.of(literal.as_bytes()), Asks::Nothing)
+            } else {
+                let head = path.map(|path| path.literal_head(KNOWN_ENDS));
+                let (parts, head) = head.unwrap_or_default();
+                let list = match parts {
+                    0 => &mut group.others,
+                    _ => by_head.entry(parts).or_default().of(head.as_bytes()),
+                };
+                match path.map(|path| path.rest(parts)) {
+                    None | Some(Rest::Anything) => (list, Asks::Nothing),
+                    Some(Rest::Parts(more)) if parts + more < KNOWN_ENDS => {
+                        (list, Asks::Parts(parts + more))
+                    }
+                    Some(Rest::Parts(_) | Rest::Other) => (list, Asks::More),
+                }
+            };
+            let is_host_known = route.host.is_none() || host.is_some();
+            let is_all = is_host_known && !route.asks_beyond_host_and_path();
+            let asks = if is_all { of_path } else { Asks::More };
+            list.push(Candidate { at, asks });
         }
         group.by_head = by_head.into_iter().collect();
         group
@@ -346,6 +409,7 @@ mod tests {
 
     fn asked<'a>(method: &'a Method, host: &'a str, path: &'a str) -> Asked<'a> {
         let host = host.as_bytes();
+        let path = Path::new(path);
         Asked { method, host, path, query: "", fields: Lines::Read(&[]) }
     }
 
@@ -368,9 +432,9 @@ mod tests {
             (Method::PUT, "elsewhere", "/c", None),
             (Method::PUT, "elsewhere", "/static/x", Some(5)),
         ] {
-            assert_eq!(routes.find(asked(&method, host, path)), found, "{method} {host} {path}");
+            assert_eq!(routes.find(&asked(&method, host, path)), found, "{method} {host} {path}");
         }
-        assert_eq!(Routes::default().find(asked(&Method::GET, "a", "/")), None);
+        assert_eq!(Routes::default().find(&asked(&Method::GET, "a", "/")), None);
     }
 
     #[test]
@@ -422,7 +486,7 @@ mod tests {
             }
             for fields in [Lines::Read(&lines), Lines::Map(&map)] {
                 let asked = Asked { query, fields, ..asked(&Method::GET, "a", path) };
-                assert_eq!(routes.find(asked), found, "{path} {query} {fields:?}");
+                assert_eq!(routes.find(&asked), found, "{path} {query} {fields:?}");
             }
         }
     }
@@ -469,9 +533,16 @@ mod tests {
         #[test]
         fn what_is_found_is_what_a_look_at_each_finds(
             rows in proptest::collection::vec(
-                ("(|a|b|\\*\\.a)", "(|/|/\\*\\*|/x|/x/y|/x/\\{a\\}|/x/\\*\\*|/x/y/\\*\\*|/x/y/\\{a\\}|/\\{a\\}/y|/\\*\\*/y)", "(|GET|POST)"), 0..12),
+                (
+                    "(|a|b|c\\.a|\\*\\.a)",
+                    "(|/|/\\*\\*|/x|/x/y|/x/\\{a\\}|/x/\\*\\*|/x/y/\\*\\*|/x/y/\\{a\\}|/\\{a\\}/y|/\\*\\*/y\
+                     |(/x/y){5}|(/x/y){5}/\\{a\\}|(/x/y){4}/z/\\*\\*)",
+                    "(|GET|POST)",
+                ),
+                0..12,
+            ),
             host in "(a|b|c|c\\.a)",
-            path in "(/|/x|/x/|/x/y|/z/y|/x/z/y)",
+            path in "(/|/x|/x/|/x/y|/z/y|/x/z/y|(/x/y){4,5}|(/x/y){4,5}/z|(/x/y){4}/z/y)",
             is_post: bool,
         ) {
             let method = if is_post { Method::POST } else { Method::GET };
@@ -480,7 +551,7 @@ mod tests {
                 fitting(host, path, verbs)
             }).collect();
             let slow = all.iter().position(|route| {
-                let asked = asked(&method, &host, &path);
+                let asked = &asked(&method, &host, &path);
                 route.fits_but_for_fields(asked, Known::default()) && route.fits_fields(asked)
             });
             let covering = |at: usize| all[..at].iter().position(|other| other.covers(&all[at]));
@@ -488,7 +559,7 @@ mod tests {
                 (0..all.len()).filter_map(|at| Some((at, covering(at)?))).collect();
             let routes = Routes::new(all);
             prop_assert_eq!(routes.hidden(), looked_at);
-            prop_assert_eq!(routes.find(asked(&method, &host, &path)), slow);
+            prop_assert_eq!(routes.find(&asked(&method, &host, &path)), slow);
             // What is said to be hidden is never found.
             prop_assert!(routes.hidden().iter().all(|(hidden, _)| Some(*hidden) != slow));
         }

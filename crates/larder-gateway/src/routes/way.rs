@@ -9,7 +9,7 @@ use larder::http::{
 };
 
 use super::{
-    Asked, Fit, Lines, Rewrite, Routes,
+    Asked, Fit, Lines, Path, Rewrite, Routes,
     found::{Asking, Found},
     readings,
 };
@@ -192,7 +192,8 @@ impl Ways {
         let path = resolved.as_ref().unwrap_or(uri).path();
         let (query, fields) = (uri.query().unwrap_or_default(), Lines::Map(fields));
         let find = |path: &str| {
-            self.routes.find(Asked { method, host: host.as_bytes(), path, query, fields })
+            let path = Path::new(path);
+            self.routes.find(&Asked { method, host: host.as_bytes(), path, query, fields })
         };
         let route = find(path);
         let normal: Option<Uri> = normal.and_then(|normal| normal.parse().ok());
@@ -227,12 +228,12 @@ impl Ways {
     pub(crate) fn stored_by(&self, uri: &Uri) -> Vec<Arc<Policy>> {
         let host = host_of(uri);
         let resolved = { uri::normal(uri) }.and_then(|normal| uri::resolve(uri, normal.as_bytes()));
-        let path = resolved.as_ref().unwrap_or(uri).path();
+        let path = Path::new(resolved.as_ref().unwrap_or(uri).path());
         let query = uri.query().unwrap_or_default();
         let none = HeaderMap::new();
         let (method, fields) = (&Method::GET, Lines::Map(&none));
         let asked = Asked { method, host: host.as_bytes(), path, query, fields };
-        let (routes, may_fit_none) = self.routes.whatever_the_fields(asked);
+        let (routes, may_fit_none) = self.routes.whatever_the_fields(&asked);
         let otherwise = may_fit_none.then_some(&self.otherwise);
         let ways = routes.iter().map(|route| &self.of_routes[*route]).chain(otherwise);
         ways.filter(|way| way.is_cached).map(|way| Arc::clone(&way.policy)).collect()
@@ -287,11 +288,11 @@ impl Ways {
         lines: &[FieldLine<'_>],
     ) -> Option<Fit> {
         let host = plain_host(host)?;
-        let (path, query) = plain_path(target)?;
+        let (path, query) = Path::plain(target)?;
         if self.routes.ask_for_queries() && query.contains(['%', '+']) {
             return None;
         }
-        Some(self.routes.fit(Asked { method, host, path, query, fields: Lines::Read(lines) }))
+        Some(self.routes.fit(&Asked { method, host, path, query, fields: Lines::Read(lines) }))
     }
 }
 
@@ -305,31 +306,12 @@ fn host_of(uri: &Uri) -> String {
 
 /// The name in a `Host` field, without its port. `None`: there is none, or it ends in a dot.
 fn plain_host(host: &[u8]) -> Option<&[u8]> {
-    let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
-    let name = &host[..end];
+    // From its end: an address has colons of its own, and most names have no port.
+    let name = match host.iter().rposition(|byte| !byte.is_ascii_digit()) {
+        Some(at) if host[at] == b':' => &host[..at],
+        _ => host,
+    };
     if matches!(name, [] | [.., b'.']) { None } else { Some(name) }
-}
-
-/// The path in a target, and the query. `None`: something in the path is encoded, a part is empty, begins with a dot or has
-/// parameters. One look at each byte.
-fn plain_path(target: &str) -> Option<(&str, &str)> {
-    let bytes = target.as_bytes();
-    if bytes.first() != Some(&b'/') {
-        return None;
-    }
-    let mut end = bytes.len();
-    for (at, &byte) in bytes.iter().enumerate() {
-        match byte {
-            b'?' => {
-                end = at;
-                break;
-            }
-            b'%' | b';' => return None,
-            b'.' | b'/' if at > 0 && bytes[at - 1] == b'/' => return None,
-            _ => {}
-        }
-    }
-    Some((&target[..end], target.get(end + 1..).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -377,7 +359,7 @@ mod tests {
             asked in proptest::collection::vec(
                 (
                     prop::sample::select(vec![Method::GET, Method::HEAD, Method::POST]),
-                    "(a|b|A|)[.]?(test|a)?[.]?(:80|:8080|:)?",
+                    "((a|b|A|)[.]?(test|a)?[.]?|\\[::1\\]|a1)(:80|:8080|:)?",
                     "(/(a|b|[.]|;|%61|c[.]c)?){1,4}[?]?[p&=%+7]{0,3}",
                     prop::sample::select(vec![None, Some("ios 9"), Some("web")]),
                 ),
