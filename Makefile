@@ -8,7 +8,7 @@ RUST := crates Cargo.toml Cargo.lock
 CONSOLE := crates/larder-admin/console/built/console.html
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries test-admin-api \
+.PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries test-admin-api ahead \
         test-conformance test-guard test-containers test-page test-browser test-consoles test-long check bench \
         bench-gateway bench-shared bench-admin bench-deps bench-engine fuzz install up down logs clean tools engine
 
@@ -60,9 +60,18 @@ test-valkey: test-deps page ## Tests of the shared tier once more, over Valkey (
 	@tools/test-valkey
 
 # Everything is compiled anew for it, so it has a folder of its own.
+INTERLEAVINGS := RUSTFLAGS="$$RUSTFLAGS --cfg shuttle" SHUTTLE_SILENCE_WARNINGS=1 CARGO_TARGET_DIR=$(SHUTTLE_TARGET) \
+  cargo test --locked -p larder --lib
+
 test-interleavings: ## What must hold however tasks take turns, tried out by shuttle (about a minute)
-	RUSTFLAGS="$$RUSTFLAGS --cfg shuttle" SHUTTLE_SILENCE_WARNINGS=1 CARGO_TARGET_DIR=$(SHUTTLE_TARGET) \
-	  cargo test --locked -p larder --lib interleavings
+	$(INTERLEAVINGS) interleavings
+
+# What `make test` and `make check` come to last, for who waits for something else meanwhile.
+# The guard's needs the page, which is there by then.
+ahead:
+	@tools/deny --install
+	$(INTERLEAVINGS) --no-run
+	@tools/guard --build
 
 # The programs as the crates' tests have built them. `cargo build` of one crate chooses the features of
 # what it depends on for that crate alone, and compiles tokio, hyper, sqlx and SQLite once more for them.
