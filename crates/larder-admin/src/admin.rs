@@ -48,6 +48,7 @@ use crate::{
     totals::TotalFigures,
     trail::Trail,
     walks::Walks,
+    way::CameRound,
 };
 
 /// The most event streams open at once; one more is answered 503.
@@ -227,9 +228,10 @@ impl Admin {
     pub fn router(mut self) -> Router {
         let tokens = self.tokens.unwrap_or_else(|| Tokens::new(self.read, self.write));
         let entry = Entry::new(tokens.clone());
-        let walks = Walks::default();
+        let (walks, came_round) = (Walks::default(), CameRound::default());
         self.figures.push(Box::new(entry.clone()));
         self.figures.push(Box::new(walks.clone()));
+        self.figures.push(Box::new(came_round.clone()));
         let traffic = self.traffic.clone();
         self.figures.push(Box::new(TotalFigures { caches: self.caches.clone(), traffic }));
         let sent = self.stage.as_ref().and_then(Stage::sent);
@@ -249,6 +251,7 @@ impl Admin {
             key_routes: self.key_routes.unwrap_or_else(|| Arc::new(NoRoutes)),
             traffic: self.traffic,
             walks,
+            came_round,
             snapshots: Arc::new(Snapshots::default()),
             history: History::default(),
             is_settling: AtomicBool::new(false),

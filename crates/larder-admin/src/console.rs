@@ -23,6 +23,7 @@ use crate::{
     totals::Totals,
     trail::Trail,
     walks::Walks,
+    way::CameRound,
 };
 
 /// What `/readyz` tells beside.
@@ -53,6 +54,7 @@ pub(crate) struct Console {
     pub(crate) traffic: Option<CountTraffic>,
     /// The purges that look at every key.
     pub(crate) walks: Walks,
+    pub(crate) came_round: CameRound,
     /// What the caches hold, listed.
     pub(crate) snapshots: Arc<Snapshots>,
     /// What happened in the last hour.

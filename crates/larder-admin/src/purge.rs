@@ -516,6 +516,7 @@ async fn really_purge(
     let came_by = match way {
         Way::Here(came_by) => came_by,
         Way::Round => {
+            console.came_round.one_more();
             tracing::debug!("it was purged here before it came round: {targets}");
             return Ok(Purged { mode: Some(how.mode.as_str()), ..Purged::default() });
         }

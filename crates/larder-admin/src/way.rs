@@ -6,10 +6,15 @@
 use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::figures::{Family, Figures, Kind};
 
 /// By which caches a purge has come: their names, with commas between them.
 pub const LARDER_PURGED_BY: HeaderName = HeaderName::from_static("larder-purged-by");
@@ -59,6 +64,28 @@ impl Way {
             true => Way::Round,
             false => Way::Here(names.join(",").into()),
         }
+    }
+}
+
+/// How many purges came round. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CameRound(Arc<AtomicU64>);
+
+impl CameRound {
+    pub(crate) fn one_more(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+impl Figures for CameRound {
+    fn families(&self) -> Vec<Family> {
+        vec![Family {
+            name: "admin_purges_come_round",
+            help: "Purges that caches told each other of in a circle, and that came back to where they were made",
+            kind: Kind::Counter,
+            label: "",
+            samples: vec![("".into(), self.0.load(Relaxed) as f64)],
+        }]
     }
 }
 

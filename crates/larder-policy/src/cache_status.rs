@@ -48,7 +48,7 @@ enum Handling {
 const fn forward(why: Reason) -> &'static str {
     match why {
         // The cache was told to stay out of it.
-        Reason::BypassRule => "bypass",
+        Reason::BypassRule | Reason::NoKey => "bypass",
         Reason::Method => "method",
         // What was purged for good is not stored any more.
         Reason::UriMiss | Reason::Purged | Reason::Unsure => "uri-miss",
@@ -292,7 +292,7 @@ mod tests {
     }
 
     words! {
-        "bypass": BypassRule,
+        "bypass": BypassRule NoKey,
         "method": Method,
         "uri-miss": UriMiss Purged Unsure,
         "vary-miss": VaryMiss,

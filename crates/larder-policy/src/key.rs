@@ -31,7 +31,8 @@ pub struct RequestKey {
 
 impl RequestKey {
     /// The key of a request; `None` if such a request is never answered from a cache: another method
-    /// than GET, HEAD and QUERY, a QUERY without `content`, a URI that is not absolute or has bytes beyond
+    /// than GET, HEAD and QUERY, a QUERY without `content`, a URI that is not absolute, has dot segments (some
+    /// services take them out: a purge of what they mean would miss its answer) or bytes beyond
     /// ASCII (no other URI is equivalent to it), or a key of more than [`MAX_KEY_BYTES`].
     ///
     /// `content` is a digest of the request's content, from a function that nobody can find
@@ -41,6 +42,9 @@ impl RequestKey {
             return None;
         }
         let mut key = RequestKey::of_uri(request.uri)?;
+        if uri::has_dot_segments(key.uri()) {
+            return None;
+        }
         match *request.method {
             Method::GET | Method::HEAD => {}
             _ if request.method.as_str() == "QUERY" => key.add_query(content?, request.headers),
@@ -50,8 +54,8 @@ impl RequestKey {
     }
 
     /// The key of a GET of `scheme` `://` `host` `target` (a path, with or without a query), as
-    /// [`of`](Self::of) makes it, written in place of what is in `out`: visible ASCII without double
-    /// quotes and backslashes. `None`: host or target are not written in the most common way, and
+    /// [`of_uri`](Self::of_uri) makes it, written in place of what is in `out`: visible ASCII without double
+    /// quotes and backslashes. Nothing is stored under one with dot segments, which [`of`](Self::of) refuses. `None`: host or target are not written in the most common way, and
     /// [`of`](Self::of) has to look.
     pub fn write<'a>(
         scheme: Scheme,

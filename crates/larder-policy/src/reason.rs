@@ -99,11 +99,14 @@ pub enum Reason {
     /// saying, an escape that need not be one): the origin was asked in that spelling, and
     /// its answer is for this reader alone.
     Spelling,
+    /// No key can be made of the request's URI: it is longer than a key may be, has dot segments, which some services take
+    /// out and others do not, or bytes that no URI has. Its answer is for this reader alone.
+    NoKey,
 }
 
 impl Reason {
     /// Each of them, in the order of their [numbers](Reason::index).
-    pub const ALL: [Reason; 42] = [
+    pub const ALL: [Reason; 43] = [
         Reason::Hit,
         Reason::Shared,
         Reason::StaleWhileRevalidate,
@@ -146,6 +149,7 @@ impl Reason {
         Reason::TransferCoding,
         Reason::PathType,
         Reason::Spelling,
+        Reason::NoKey,
     ];
 
     /// Its place among [`ALL`](Reason::ALL): for tables with a cell for each. Not stable.
@@ -198,6 +202,7 @@ impl Reason {
             Reason::TransferCoding => "transfer-coding",
             Reason::PathType => "path-type",
             Reason::Spelling => "spelling",
+            Reason::NoKey => "no-key",
         }
     }
 
@@ -289,6 +294,9 @@ impl Reason {
             }
             Reason::Spelling => {
                 "The request spells its URL otherwise than the key, so its answer is for its reader alone."
+            }
+            Reason::NoKey => {
+                "No key can be made of the URL: it is longer than 8 KiB, has dot segments, or bytes that no URL has."
             }
         }
     }

@@ -109,6 +109,12 @@ pub(crate) fn without_dot_segments(uri: &Uri) -> Option<Uri> {
     resolve(uri, normal.as_bytes()).filter(|short| short.path() != uri.path())
 }
 
+/// Whether a [`normal`] URI, or its target, has a part in its path that is `.` or `..` (RFC 3986 §3.3).
+pub fn has_dot_segments(normal: &str) -> bool {
+    let path = normal.split_once('?').map_or(normal, |(path, _)| path);
+    path.contains("/.") && path.split('/').any(|part| matches!(part, "." | ".."))
+}
+
 /// Whether a URI is written just like this [`normal`] one.
 pub fn is_written_as(uri: &Uri, normal: &str) -> bool {
     let rest = || {

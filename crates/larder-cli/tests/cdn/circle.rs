@@ -79,6 +79,9 @@ async fn a_purge_reaches_all_that_name_each_other_and_goes_round_no_further() {
     }
     assert_eq!(before, after, "nobody is told any more");
     assert!(after < 100.0, "{after} calls for three purges");
+    for larder in all {
+        assert!(larder.metric("larder_admin_purges_come_round_total").await > 0.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -194,7 +194,9 @@ const REFUSED: &[(u16, &str, &str)] = &[
     (400, "two spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, "a space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
     (400, "HTTP/0.9", "GET /\r\n\r\n"),
-    (505, "HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
+    (400, "HTTP/1.12", "GET / HTTP/1.12\r\nHost: a\r\n\r\n"),
+    (505, "HTTP/0.9", "GET / HTTP/0.9\r\nHost: a\r\n\r\n"),
+    (400, "a later HTTP/1 without a host", "GET / HTTP/1.2\r\n\r\n"),
     (505, "HTTP/2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
     (505, "HTTP/3", "GET / HTTP/3\r\nHost: a\r\n\r\n"),
     (400, "a method with a slash", "G/T / HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -345,6 +347,24 @@ async fn http_1_0_needs_no_host_and_closes_unless_asked() {
     for _ in 0..2 {
         wire.send("GET /x HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").await;
         assert_eq!(field(&wire.answer().await.head, "connection"), Some("keep-alive"));
+    }
+}
+
+#[tokio::test]
+async fn a_later_http_1_is_heard_as_the_latest_that_is_known() {
+    let gate = Gate::echoing();
+    let mut wire = gate.connect().await;
+    for version in ["HTTP/1.2", "HTTP/1.9"] {
+        wire.send(format!("GET /x {version}\r\nHost: a\r\n\r\n")).await;
+        let answer = wire.answer().await;
+        assert_eq!(status(&answer.head), 200, "{version}");
+        assert!(answer.head.starts_with("HTTP/1.1 "), "{}", answer.head);
+    }
+    // Nothing else of a head is taken for its version.
+    for target in ["/HTTP/1.2", "/x?HTTP/1.3"] {
+        let answer = gate.say(format!("GET {target} HTTP/1.0\r\nA: b HTTP/1.2\r\n\r\n")).await;
+        assert!(answer.contains(&format!("GET http://localhost{target} HTTP/1.0")), "{answer}");
+        assert!(answer.contains("b HTTP/1.2"), "{answer}");
     }
 }
 

@@ -66,8 +66,9 @@ pub(crate) fn kind(head: &Head, has_content: bool, policy: &Policy) -> Kind {
         return Kind::Query { uri: uri.clone() };
     }
     let reason = match method {
-        "GET" | "HEAD" | "QUERY" => Reason::BypassRule,
         _ if !is_for_cache => Reason::BypassRule,
+        "GET" | "HEAD" if has_content => Reason::BypassRule,
+        "GET" | "HEAD" | "QUERY" => Reason::NoKey,
         _ => Reason::Method,
     };
     // Nothing is stored for a retrieval that passes: what made it pass is not in the key.

@@ -159,7 +159,7 @@ impl HttpCache {
                 let digest = blake3::hash(b"");
                 match key_of(&head, &uri, Some(digest.as_bytes())) {
                     Some(key) => (uri, key),
-                    None => return DryRun::passing(Reason::BypassRule),
+                    None => return DryRun::passing(Reason::NoKey),
                 }
             }
             Kind::Passes { reason, uri: _ } => return DryRun::passing(reason),

@@ -22,7 +22,7 @@ use larder_policy::{
     request::is_personal,
     scheme::Scheme,
     settings::Policy,
-    uri::{SMALL_HEX, is_written_as, is_written_in_small_hex},
+    uri::{SMALL_HEX, has_dot_segments, is_written_as, is_written_in_small_hex},
 };
 
 use super::{cache::HttpCache, stored::Mark, turns::Client};
@@ -203,7 +203,8 @@ fn usual_key(uri: &Uri) -> Option<Arc<str>> {
     };
     let (host, target) = (uri.authority()?.as_str(), uri.path_and_query()?.as_str());
     let mut key = Vec::with_capacity(scheme.as_str().len() + 3 + host.len() + target.len());
-    RequestKey::write(scheme, host.as_bytes(), target.as_bytes(), &mut key).map(Arc::from)
+    let key = RequestKey::write(scheme, host.as_bytes(), target.as_bytes(), &mut key)?;
+    (!has_dot_segments(key)).then(|| Arc::from(key))
 }
 
 /// An absolute URI counts, and not what is said in `Host` beside it (RFC 9112 §3.2.2): handlers may look

@@ -344,8 +344,8 @@ async fn query(
     let read = body.read_up_to(cache.settings.max_query_bytes).await;
     // By that its sender was told to go on: the origin's word comes too late.
     head.headers.remove(EXPECT);
-    let body = match read.map_err(NoAnswer::of_request)? {
-        UpTo::More(body) => body,
+    let (body, reason) = match read.map_err(NoAnswer::of_request)? {
+        UpTo::More(body) => (body, Reason::BypassRule),
         UpTo::All(chunks) => {
             let content = match <[Bytes; 1]>::try_from(chunks) {
                 Ok([only]) => only,
@@ -358,10 +358,10 @@ async fn query(
                 let asked = retrieval(head, (uri, key, content), began, policy, coded_tags);
                 return answer(&cache, asked, || origin).await;
             }
-            Body::from(content)
+            (Body::from(content), Reason::NoKey)
         }
     };
-    let passing = Passing { head, uri: None, body, reason: Reason::BypassRule, policy };
+    let passing = Passing { head, uri: None, body, reason, policy };
     pass(cache, passing, origin).await
 }
 

@@ -74,6 +74,7 @@ impl HeadReader {
         self.check_size(bytes, end, config)?;
         let Some(end) = end else { return Ok(None) };
         self.pass_on();
+        hear_as_http_1_1(&mut bytes[..end]);
         parse(take_front(bytes, end), config).map(Some)
     }
 
@@ -129,6 +130,16 @@ fn take_front(bytes: &mut BytesMut, end: usize) -> Bytes {
     let front = Bytes::copy_from_slice(&bytes[..end]);
     bytes.advance(end);
     front
+}
+
+/// A later version of HTTP/1 is read as the latest that is known here (RFC 9110 §2.5).
+fn hear_as_http_1_1(head: &mut [u8]) {
+    let line_end = memchr::memchr2(b'\r', b'\n', head).unwrap_or(head.len());
+    if let [.., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9'] =
+        &mut head[..line_end]
+    {
+        *minor = b'1';
+    }
 }
 
 /// Empty lines before a request are ignored (RFC 9112 §2.2).

@@ -80,6 +80,7 @@ const WORDS: Readonly<Record<string, ReasonWords>> = {
   'transfer-coding': { because: 'the answer was in a coding that was not undone', remedy: null },
   'path-type': { because: 'the answer is of another kind than its path looks like', remedy: 'Somebody may be after other people’s pages (/account/x.css). If that is how the application names things, say `path_type = "any"`.' },
   spelling: { because: 'the URL was spelt otherwise than its key', remedy: 'Whoever links there should spell it as it is stored.' },
+  'no-key': { because: 'no key can be made of the URL: it is longer than 8 KiB, has dot segments (`/../`), or bytes that no URL has', remedy: 'Whoever links there should write the path that is meant.' },
   'stale-while-revalidate': { because: 'an old copy was served while a new one was fetched', remedy: null },
   'stale-if-error': { because: 'an old copy was served because the origin failed', remedy: 'See the origin’s own log.' },
   'soft-timeout': { because: 'an old copy was served because the origin took too long', remedy: 'The origin is slow: see its latency.' },
