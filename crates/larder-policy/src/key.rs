@@ -1,6 +1,6 @@
 //! Keys: under which name a response is stored (RFC 9111 §2, RFC 3986 §6, RFC 10008).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use http::{Method, Uri, header};
 
@@ -125,6 +125,19 @@ impl RequestKey {
 
     fn bounded(self) -> Option<RequestKey> {
         (self.text.len() <= MAX_KEY_BYTES).then_some(self)
+    }
+}
+
+/// A URL that somebody has written, as a browser sends it: `/a b` is `/a%20b`. What is no URL, or a key with more than its URL
+/// behind a space, stays as it is.
+pub fn as_sent(written: &str) -> Cow<'_, str> {
+    let is_key = [" QUERY ", " MODULO "].iter().any(|more| written.contains(more));
+    let is_url = ["http://", "https://"].iter().any(|scheme| {
+        written.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+    });
+    match is_url && !is_key && written.contains(' ') {
+        true => Cow::Owned(uri::as_sent(written)),
+        false => Cow::Borrowed(written),
     }
 }
 

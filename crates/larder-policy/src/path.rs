@@ -42,7 +42,7 @@ fn as_in_keys(text: &str) -> Result<String, String> {
 }
 
 impl PathPattern {
-    /// Percent-encodings are taken in any spelling.
+    /// Percent-encodings are taken in any spelling, and paths are compared [as services read them](uri::as_read).
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl PathPattern {
         Ok(pattern)
     }
 
-    /// `path` begins with a slash.
+    /// `path` begins with a slash, and is written [as services read it](uri::path_as_read).
     pub fn fits(&self, path: &str) -> bool {
         self.fits_behind(0, path)
     }
@@ -251,7 +251,7 @@ impl Part {
         if let Some(text) = texts.last_mut() {
             text.push_str(left);
         }
-        let mut texts = texts.into_iter().map(String::into_boxed_str);
+        let mut texts = texts.into_iter().map(|text| Box::from(&*uri::as_read(&text)));
         let first = texts.next().unwrap_or_default();
         let others: Vec<_> = texts.collect();
         match others.is_empty() {

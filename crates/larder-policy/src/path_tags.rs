@@ -55,17 +55,17 @@ impl PathTags {
         self.templates.is_empty()
     }
 
-    /// The tags of answers for this URI. One with a name is left out where the path does not fit the pattern.
+    /// The tags of answers for this URI, what stands for a name in them [as services read it](uri::as_read). One with a name is left out where the path does not fit the pattern.
     pub fn of(&self, uri: &Uri) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
         }
-        let normal = uri::normal(uri).and_then(|normal| uri::resolve(uri, normal.as_bytes()));
-        let path = normal.as_ref().unwrap_or(uri).path();
-        let value = |name: &str| self.path.as_ref()?.value(name, path);
+        let path = uri::path_as_read(uri);
+        let value = |name: &str| self.path.as_ref()?.value(name, &path);
         let text = |piece: &Piece| match piece {
             Piece::Text(text) => Some(text.to_string()),
-            Piece::Name(name) => value(name).map(str::to_owned),
+            // No tag has a comma.
+            Piece::Name(name) => value(name).map(|value| value.replace(',', "%2C")),
         };
         self.templates.iter().filter_map(|pieces| pieces.iter().map(text).collect()).collect()
     }

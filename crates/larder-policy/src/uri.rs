@@ -1,7 +1,7 @@
 //! URIs: references resolved, equal ones written alike, origins compared (RFC 3986 §5 and §6,
 //! RFC 9110 §4.2 and §4.3.1).
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use http::Uri;
 
@@ -107,6 +107,43 @@ pub(crate) fn without_dot_segments(uri: &Uri) -> Option<Uri> {
     }
     let normal = normal(uri)?;
     resolve(uri, normal.as_bytes()).filter(|short| short.path() != uri.path())
+}
+
+/// The path of a URI as patterns of paths are compared with it: [`normal`], without dot segments, and
+/// [as services read it](as_read). As it is where the URI is not whole.
+pub fn path_as_read(uri: &Uri) -> String {
+    let resolved = normal(uri).and_then(|normal| resolve(uri, normal.as_bytes()));
+    as_read(resolved.as_ref().unwrap_or(uri).path()).into_owned()
+}
+
+/// A [`normal`] path, or a part of one, with each character in the one spelling that services do not tell from others: what
+/// may stand in a path is not encoded (`@` and not `%40`), and what no URI has is (`%7B` and not `{`). What would end a part
+/// or a path stays as it is (`%2F`, `%5C`, `%3B`, `%3F`, `%23`): services do not agree on that.
+pub fn as_read(path: &str) -> Cow<'_, str> {
+    const DECODED: &[u8] = b"!$&'()*+,=:@";
+    const ENCODED: &[u8] = b"\"<>[]^`{|}";
+    if !path.bytes().any(|byte| byte == b'%' || ENCODED.contains(&byte)) {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len() + 8);
+    let mut rest = path;
+    while let Some(char) = rest.chars().next() {
+        let decoded = match rest.as_bytes() {
+            [b'%', high, low, ..] => hex(*high, *low).filter(|byte| DECODED.contains(byte)),
+            _ => None,
+        };
+        if let Some(byte) = decoded {
+            out.push(char::from(byte));
+            rest = &rest[3..];
+            continue;
+        }
+        match u8::try_from(char) {
+            Ok(byte) if ENCODED.contains(&byte) => push_encoded(byte, &mut out),
+            _ => out.push(char),
+        }
+        rest = &rest[char.len_utf8()..];
+    }
+    Cow::Owned(out)
 }
 
 /// Whether a [`normal`] URI, or its target, has a part in its path that is `.` or `..` (RFC 3986 §3.3).

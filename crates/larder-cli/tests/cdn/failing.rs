@@ -1,9 +1,10 @@
 //! Failing: CDNs that refuse, that are silent, and that want to be left alone; and what receipts say meanwhile.
 
 use std::{
+    fs,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -46,20 +47,27 @@ async fn a_cdn_that_refuses_is_in_the_receipt_with_its_reason() {
 #[tokio::test]
 async fn a_cdn_that_does_not_take_the_credentials_is_told_when_it_does() {
     let origin = pages().await;
-    let is_renewed = Arc::new(AtomicBool::new(false));
-    let renewed = Arc::clone(&is_renewed);
-    let cdn = api(move |_, _| {
-        Some(match renewed.load(SeqCst) {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "the-old-one\n").unwrap();
+    let cdn = api(move |head, _| {
+        Some(match head.to_ascii_lowercase().contains("authorization: bearer the-new-one\r\n") {
             true => ok("content-type: application/json\r\n", "{}"),
             false => b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_vec(),
         })
     })
     .await;
-    let site = Site::before(origin.address, &larder_at(&cdn)).await;
+    let cdn = format!(
+        "[[cdn]]\n[cdn.larder]\napi = \"http://{}\"\ntoken_file = \"{}\"\n{OUTBOX}",
+        cdn.address,
+        token.display()
+    );
+    let site = Site::before(origin.address, &cdn).await;
     let story = site.purge(json!({ "tags": ["a"] }), Duration::from_secs(1)).await;
     assert_eq!((state(&story), &story["tiers"]["cdn"][0]["reason"]), ("sent", &json!("403")));
     site.larder.told("does not take its credentials").await;
-    is_renewed.store(true, SeqCst);
+    // Nobody has to be told that it was renewed.
+    fs::write(&token, "the-new-one\n").unwrap();
     let id = story["id"].as_str().unwrap();
     eventually("it to be confirmed", async || {
         (state(&site.story(id).await) == "confirmed").then_some(())

@@ -1,24 +1,39 @@
-//! Hidden: a vendor's words without what proves who asks. Some say a credential back that they do not take, and their words
-//! stand in receipts and logs.
+//! Hidden: a vendor's words and names without what proves who asks. Some say a credential back that they do not take, and what
+//! they say stands in receipts and logs.
 
 use super::driver::{Call, Said, Shown};
 
 /// Shorter pieces are no secrets, but words.
 const LEAST: usize = 6;
 const INSTEAD: &str = "…";
+/// What a vendor calls a purge is no longer than this, as it is shown.
+const LONGEST_NAME: usize = 200;
 
 /// What it has said, without what its call proved itself by.
 pub(super) fn said(call: &Call, said: Said) -> Said {
     let hide = |text: String| without(call, text);
     match said {
+        Said::Done { id } => Said::Done { id: id.map(|id| name(call, &id)) },
+        Said::Working { id, after } => match name(call, &id) == id {
+            true => Said::Working { id, after },
+            // It is asked for by that name, as it was said.
+            false => {
+                Said::Refused { why: "what it calls the purge is no name to ask for".to_owned() }
+            }
+        },
         Said::Partly { id, not } => {
             let not = not.into_iter().map(|(wish, why)| (wish, hide(why))).collect();
-            Said::Partly { id, not }
+            Said::Partly { id: id.map(|id| name(call, &id)), not }
         }
         Said::Later { after, why } => Said::Later { after, why: hide(why) },
         Said::Refused { why } => Said::Refused { why: hide(why) },
-        said @ (Said::Done { .. } | Said::Working { .. }) => said,
     }
+}
+
+/// What it calls a purge, as it may stand in a line.
+pub(super) fn name(call: &Call, name: &str) -> String {
+    let plain = name.chars().filter(|character| !character.is_control());
+    without(call, plain.take(LONGEST_NAME).collect())
 }
 
 /// The same of a probe.
@@ -66,6 +81,8 @@ fn without_beginning(mut text: String, secret: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::HeaderValue;
 
     use super::*;
@@ -78,6 +95,29 @@ mod tests {
         request.headers_mut().insert("accept", HeaderValue::from_static("application/json"));
         let (head, ()) = request.into_parts();
         Call { head, body: bytes::Bytes::new(), wishes: Vec::new() }
+    }
+
+    #[test]
+    fn a_vendor_s_name_for_a_purge_is_short_on_one_line_and_no_credential() {
+        let call = call("Bearer s3cret-token==");
+        for (name, shown) in [
+            ("purge-17", "purge-17"),
+            ("x s3cret-token==", "x …"),
+            ("a\x1b[31m\r\nb", "a[31mb"),
+            (&"n".repeat(900_000), &"n".repeat(200)),
+        ] {
+            let shown = Some(shown.to_owned());
+            let Said::Done { id } = said(&call, Said::Done { id: Some(name.to_owned()) }) else {
+                panic!("done")
+            };
+            assert_eq!(id, shown);
+            let partly = Said::Partly { id: Some(name.to_owned()), not: Vec::new() };
+            let Said::Partly { id, .. } = said(&call, partly) else { panic!("partly") };
+            assert_eq!(id, shown);
+            let working = Said::Working { id: name.to_owned(), after: Duration::ZERO };
+            let is_asked_for = matches!(said(&call, working), Said::Working { .. });
+            assert_eq!(is_asked_for, shown.as_deref() == Some(name));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use http::{Uri, uri::PathAndQuery};
-use larder::{Mode, Scope};
+use larder::{Mode, Scope, http::policy::key::as_sent};
 
 use super::{
     driver::{Driver, What, Wish},
@@ -98,7 +98,8 @@ fn hosts<'a>(host: &'a str, public: &'a Public) -> Vec<&'a str> {
 }
 
 fn urls(key: &str, public: &Public) -> Vec<What> {
-    let Some((scheme, host, path)) = split(key) else { return Vec::new() };
+    let key = as_sent(key);
+    let Some((scheme, host, path)) = split(&key) else { return Vec::new() };
     let scheme = public.scheme.as_deref().unwrap_or(scheme);
     let path = if path.is_empty() { "/" } else { path };
     // The key of a request with content has more behind a space, which no CDN stores.

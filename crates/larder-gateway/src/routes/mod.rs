@@ -85,7 +85,7 @@ pub struct Fitting {
 }
 
 /// Routes in their order. Finding one costs a lookup by hash for the host, for the path, and for each number of literal
-/// parts that patterns begin with; and a look at the routes that are found so, or begin with none.
+/// parts that patterns begin with, where a text of that length is known; and a look at the routes that are found so, or begin with none.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     /// Of all that were ever made none but these and their clones have it.

@@ -14,7 +14,7 @@ pub struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// Written as in a key: what could stand there unencoded is.
+    /// Written as services read it (`larder_policy::uri::as_read`).
     pub fn new(text: &'a str) -> Path<'a> {
         let mut path = Path { text, ends: [0; KNOWN_ENDS], parts: 0 };
         // What a path begins with is a slash, and a part follows.
@@ -26,8 +26,8 @@ impl<'a> Path<'a> {
         path
     }
 
-    /// The path in a target, and the query. `None`: something in the path is encoded, a part is empty, begins with a dot or
-    /// has parameters. One look at each byte.
+    /// The path in a target, and the query. `None`: something in the path is encoded or should be, a part is empty, begins
+    /// with a dot or has parameters. One look at each byte.
     #[inline]
     pub(super) fn plain(target: &'a str) -> Option<(Path<'a>, &'a str)> {
         let bytes = target.as_bytes();
@@ -88,7 +88,7 @@ impl<'a> Path<'a> {
 /// Whether a byte says something of a path's form.
 const MATTERS: [bool; 256] = {
     let mut matters = [false; 256];
-    let mut rest: &[u8] = b"/.?%;";
+    let mut rest: &[u8] = b"/.?%;\\\"<>[]^`{|}";
     while let [byte, others @ ..] = rest {
         matters[*byte as usize] = true;
         rest = others;
@@ -163,6 +163,9 @@ mod tests {
             ("/..", None),
             ("/a;b", None),
             ("/%61", None),
+            ("/{a}", None),
+            ("/a\\b", None),
+            ("/@a:b", Some(("/@a:b", ""))),
         ] {
             let plain = Path::plain(target);
             assert_eq!(plain.map(|(path, query)| (path.as_str(), query)), parts, "{target}");

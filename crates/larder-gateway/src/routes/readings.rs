@@ -6,31 +6,48 @@
 /// The ways in which a path is read that not all services share.
 #[derive(Clone, Copy)]
 struct Reader {
-    /// An encoded slash, and a backslash, encoded or not, separate parts.
-    decodes: bool,
-    /// Empty parts go, before dots are taken out.
-    merges: bool,
+    /// An encoded slash separates parts.
+    decodes_slashes: bool,
+    /// An encoded backslash is one that is not encoded.
+    decodes_backslashes: bool,
+    /// A backslash is a slash.
+    turns_backslashes: bool,
     /// What stands behind a semicolon does not belong to a part's name (RFC 3986 §3.3): `..;a` is `..`, and `/account;a` is
     /// `/account`.
     has_parameters: bool,
+    merges: Merges,
+}
+
+/// When empty parts go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Merges {
+    Never,
+    BeforeDots,
+    AfterDots,
 }
 
 /// Every other path that a service may read in `path`, which is written as in a key, with its dots. None for nearly all.
 pub(super) fn others(path: &str) -> Vec<String> {
-    let bytes = path.as_bytes();
-    let is_merged = bytes.windows(2).any(|two| two == b"//");
+    let is_merged = path.contains("//");
     let is_decoded = path.contains('\\') || path.contains("%2F") || path.contains("%5C");
     let has_parameters = path.contains(';') || path.contains("%3B");
     if !is_merged && !is_decoded && !has_parameters {
         return Vec::new();
     }
     let mut others: Vec<String> = Vec::new();
-    for way in 0..8 {
-        let reader =
-            Reader { decodes: way & 1 != 0, merges: way & 2 != 0, has_parameters: way & 4 != 0 };
-        let read = reader.read(path);
-        if !others.contains(&read) {
-            others.push(read);
+    for way in 0..16 {
+        for merges in [Merges::Never, Merges::BeforeDots, Merges::AfterDots] {
+            let reader = Reader {
+                decodes_slashes: way & 1 != 0,
+                decodes_backslashes: way & 2 != 0,
+                turns_backslashes: way & 4 != 0,
+                has_parameters: way & 8 != 0,
+                merges,
+            };
+            let read = reader.read(path);
+            if !others.contains(&read) {
+                others.push(read);
+            }
         }
     }
     others
@@ -39,15 +56,26 @@ pub(super) fn others(path: &str) -> Vec<String> {
 impl Reader {
     /// The path without what it reads in another way than others, and without dots (RFC 3986 §5.2.4).
     fn read(self, path: &str) -> String {
-        let mut decoded = match self.decodes {
-            true => path.replace("%2F", "/").replace("%5C", "/").replace('\\', "/"),
-            false => path.to_owned(),
-        };
-        if self.decodes && self.has_parameters {
-            decoded = decoded.replace("%3B", ";");
+        let mut decoded = path.to_owned();
+        let steps = [
+            (self.decodes_slashes, "%2F", "/"),
+            (self.decodes_backslashes, "%5C", "\\"),
+            (self.turns_backslashes, "\\", "/"),
+            (self.decodes_slashes && self.has_parameters, "%3B", ";"),
+        ];
+        for (_, from, to) in steps.into_iter().filter(|(does, ..)| *does) {
+            decoded = decoded.replace(from, to);
         }
+        let without_dots = self.without_dots(&decoded, self.merges == Merges::BeforeDots);
+        match self.merges {
+            Merges::AfterDots => self.without_dots(&without_dots, true),
+            Merges::Never | Merges::BeforeDots => without_dots,
+        }
+    }
+
+    fn without_dots(self, path: &str, merges: bool) -> String {
         let mut parts: Vec<&str> = Vec::new();
-        let mut rest = decoded.strip_prefix('/').unwrap_or(&decoded);
+        let mut rest = path.strip_prefix('/').unwrap_or(path);
         loop {
             let (part, behind) = match rest.split_once('/') {
                 Some((part, behind)) => (part, Some(behind)),
@@ -60,12 +88,12 @@ impl Reader {
             match name {
                 "." => {}
                 ".." => drop(parts.pop()),
-                "" if self.merges => {}
+                "" if merges => {}
                 _ => parts.push(name),
             }
             let Some(behind) = behind else {
                 // What ends in a slash, or in dots, is a folder.
-                if matches!(name, "." | "..") || (name.is_empty() && self.merges) {
+                if matches!(name, "." | "..") || (name.is_empty() && merges) {
                     parts.push("");
                 }
                 break;
@@ -109,6 +137,14 @@ mod tests {
             ("/a/%2F", "/a/"),
             ("/a/b%2F..", "/a/"),
             ("/a//b%2Fc", "/a//b/c"),
+            ("/posts%2Fx%5Cy", "/posts/x%5Cy"),
+            ("/posts%2Fx%5Cy", "/posts/x\\y"),
+            ("/posts%2Fx%5Cy", "/posts%2Fx/y"),
+            ("/posts\\x%2Fy", "/posts/x%2Fy"),
+            ("/posts\\x%2Fy", "/posts\\x/y"),
+            ("/admin%2F..%5Cx", "/admin/..%5Cx"),
+            ("/lit/exact///..", "/lit/exact/"),
+            ("/a/;x/..;y/b", "/a/b"),
         ] {
             assert!(others(path).contains(&read.to_owned()), "{path}: {:?}", others(path));
         }

@@ -32,9 +32,8 @@ impl Rewrite {
         if self.strip.is_empty() && self.add.is_empty() {
             return uri.clone();
         }
-        let normal = uri::normal(uri).and_then(|normal| uri::resolve(uri, normal.as_bytes()));
-        let path = normal.as_ref().unwrap_or(uri).path();
-        let path = exchanged(path, &self.strip, &self.add).unwrap_or_else(|| path.to_owned());
+        let path = uri::path_as_read(uri);
+        let path = exchanged(&path, &self.strip, &self.add).unwrap_or(path);
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut parts = uri.clone().into_parts();
         parts.path_and_query = format!("{path}{query}").parse().ok().or(parts.path_and_query);

@@ -8,7 +8,7 @@ use http::Uri;
 use std::time::Duration;
 
 use larder_policy::{
-    key::RequestKey,
+    key::{RequestKey, as_sent},
     uri::{self, normal},
 };
 
@@ -127,7 +127,7 @@ pub(super) fn stored_keys(written: &str) -> Vec<String> {
     if let Some(keys) = in_each_scheme(written, stored_keys) {
         return keys;
     }
-    let of_uri = written.parse().ok().and_then(|uri| RequestKey::of_uri(&uri));
+    let of_uri = as_sent(written).parse().ok().and_then(|uri| RequestKey::of_uri(&uri));
     let mut keys: Vec<_> = of_uri.iter().map(|key| key.as_str().to_owned()).collect();
     if !keys.iter().any(|key| key == written) {
         keys.push(written.to_owned());
@@ -148,22 +148,12 @@ fn stored_prefixes(written: &str) -> Vec<String> {
 }
 
 /// How the keys of all URIs are written that this pattern fits. Scheme, host and port are as they are in keys, as far as
-/// no star is in them; what follows stands as it is written.
+/// no star is in them; what follows is written as in keys, and as it stands here.
 fn stored_globs(written: &Glob) -> Vec<Glob> {
     let text = written.to_string();
-    let in_scheme = |text: &str| {
-        let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-        let Some(path) = rest.find('/') else { return text.to_ascii_lowercase() };
-        let (authority, path) = rest.split_at(path);
-        let origin = format!("{scheme}://{authority}/").parse().ok();
-        let origin = origin.as_ref().and_then(uri::origin);
-        let origin = origin.filter(|_| !authority.contains('*'));
-        let as_written = || format!("{scheme}://{authority}").to_ascii_lowercase();
-        origin.unwrap_or_else(as_written) + path
-    };
-    let texts = match text.starts_with("//") {
-        true => SCHEMES.iter().map(|scheme| in_scheme(&format!("{scheme}:{text}"))).collect(),
-        false => vec![in_scheme(&text)],
+    let texts: Vec<String> = match text.starts_with("//") {
+        true => SCHEMES.iter().flat_map(|scheme| spelt(&format!("{scheme}:{text}"))).collect(),
+        false => spelt(&text),
     };
     let mut globs: Vec<_> = texts.iter().filter_map(|text| Glob::new(text).ok()).collect();
     if !globs.contains(written) {
@@ -172,16 +162,35 @@ fn stored_globs(written: &Glob) -> Vec<Glob> {
     globs
 }
 
+/// The spellings of a pattern with a scheme.
+fn spelt(text: &str) -> Vec<String> {
+    let Some((scheme, rest)) = text.split_once("://") else { return vec![text.to_owned()] };
+    let Some(path) = rest.find('/') else { return vec![text.to_ascii_lowercase()] };
+    let (authority, path) = rest.split_at(path);
+    let origin = format!("{scheme}://{authority}/").parse().ok();
+    let origin = origin.as_ref().and_then(uri::origin);
+    let origin = origin.filter(|_| !authority.contains('*'));
+    let as_written = || format!("{scheme}://{authority}").to_ascii_lowercase();
+    let origin = origin.unwrap_or_else(as_written);
+    // A star may stand in a path, and is written in one way.
+    let normal = format!("http://a{path}").parse().ok().and_then(|uri| normal(&uri));
+    let normal = normal.as_deref().and_then(|normal| normal.strip_prefix("http://a"));
+    let other = normal.filter(|normal| *normal != path);
+    // Where a percent sign further on encodes nothing, the key has all of them as they are.
+    [other, Some(path)].into_iter().flatten().map(|path| format!("{origin}{path}")).collect()
+}
+
 /// `None`: it is not the beginning of a URI.
 fn rewritten(written: &str) -> Option<Vec<String>> {
     // A URI contains no spaces. What follows one in a key is written as it is stored.
     let uri_end = written.find(' ').unwrap_or(written.len());
     let (uri, beyond) = written.split_at(uri_end);
     let (scheme, rest) = uri.split_once("://")?;
-    if rest.contains('@') {
+    let authority_end = rest.find(['/', '?', '#']);
+    if rest[..authority_end.unwrap_or(rest.len())].contains('@') {
         return None;
     }
-    let Some(authority_end) = rest.find(['/', '?', '#']) else {
+    let Some(authority_end) = authority_end else {
         let begun = begun_authority(&scheme.to_ascii_lowercase(), &rest.to_ascii_lowercase());
         return beyond.is_empty().then_some(begun);
     };
@@ -269,6 +278,31 @@ mod tests {
         assert_eq!(globs, ["http://a/b/*", "https://a:80/b/*", "//A:80/b/*"]);
         let globs = stored_globs(&Glob::new("HTTPS://A:443/B*").unwrap());
         assert_eq!(globs[0].to_string(), "https://a/B*");
+    }
+
+    #[test]
+    fn patterns_are_written_as_in_keys_wherever_their_stars_stand() {
+        for (pattern, key) in [
+            ("http://A/%c3%a9/*.html", "http://a/%C3%A9/x.html"),
+            ("http://a/p%6Fs/*.html", "http://a/pos/x.html"),
+            ("//A:80/%c3%a9/*.html", "http://a/%C3%A9/x.html"),
+            ("http://*.a/%7e/*", "http://b.a/~/x"),
+            ("http://a/%c3%a9/a*b", "http://a/%C3%A9/a*b"),
+            ("http://A/@/*", "http://a/@/b"),
+            ("http://a/%4*", "http://a/%4x"),
+        ] {
+            let globs = stored_globs(&Glob::new(pattern).unwrap());
+            assert!(globs.iter().any(|glob| glob.fits(key)), "{pattern} {key}: {globs:?}");
+        }
+        for (prefix, begun) in [
+            ("http://A/@/", "http://a/@/"),
+            ("http://A:80/@/b", "http://a/@/b"),
+            ("//A/x@", "http://a/x@"),
+        ] {
+            let stored = stored_prefixes(prefix);
+            assert!(stored.iter().any(|stored| stored == begun), "{prefix} {stored:?}");
+        }
+        assert_eq!(stored_keys("http://A/a b"), ["http://a/a%20b", "http://A/a b"]);
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl Driver for Akamai {
     }
 
     fn account(&self) -> Option<Account> {
-        Some(Account::of(&["akamai", self.api.as_str(), self.signer.access_token.reveal()]))
+        Some(Account::of(&["akamai", self.api.as_str(), &self.signer.access_token.reveal()]))
     }
 
     /// It answers how many purges are left. By nothing that it has can CP codes be tried.

@@ -130,7 +130,7 @@ impl Driver for Bunny {
     }
 
     fn account(&self) -> Option<Account> {
-        Some(Account::of(&["bunny", self.api.as_str(), self.key.reveal()]))
+        Some(Account::of(&["bunny", self.api.as_str(), &self.key.reveal()]))
     }
 
     fn probes(&self, _now: SystemTime) -> Vec<Call> {

@@ -167,7 +167,7 @@ impl Driver for Cloudflare {
     }
 
     fn account(&self) -> Option<Account> {
-        Some(Account::of(&["cloudflare", self.api.as_str(), self.token.reveal()]))
+        Some(Account::of(&["cloudflare", self.api.as_str(), &self.token.reveal()]))
     }
 
     /// The zone, which not every token that may purge it may read; and then whether the token is one.

@@ -3,14 +3,18 @@
 use std::{
     fmt,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use http::HeaderValue;
 
-/// What proves who asks. Its `Debug` shows nothing of it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<str>);
+/// What proves who asks. One in a file is read each time it is needed: it may be renewed. Its `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct Secret {
+    /// Clones have the same. Held for moments.
+    last: Arc<Mutex<Arc<str>>>,
+    file: Option<Arc<Path>>,
+}
 
 /// More is no secret but somebody's log.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -18,22 +22,38 @@ const MOST_BYTES: u64 = 64 * 1024;
 impl Secret {
     /// A text that can stand in a field; white space around it is no part of it. `None`: it is empty, or cannot.
     pub fn new(text: &str) -> Option<Secret> {
-        let text = text.trim();
-        let fits = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        fits.then(|| Secret(text.into()))
+        Some(Secret { last: Arc::new(Mutex::new(plain(text)?)), file: None })
     }
 
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
+    /// The secret in the first line of a file.
+    fn in_file(file: &Path) -> Result<Secret, String> {
+        let last = Arc::new(Mutex::new(of_file(file)?));
+        Ok(Secret { last, file: Some(file.into()) })
+    }
+
+    /// What it is now; of a file that cannot be read, what it was last: who renews it may be writing.
+    pub(super) fn reveal(&self) -> Arc<str> {
+        let read = self.file.as_deref().and_then(|file| of_file(file).ok());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = read {
+            *last = read;
+        }
+        Arc::clone(&last)
     }
 
     /// As the value of a field, which no log shows either.
     pub(super) fn field(&self, before: &str) -> HeaderValue {
-        let text = format!("{before}{}", self.0);
+        let text = format!("{before}{}", self.reveal());
         let mut value = HeaderValue::from_str(&text).expect("a secret is visible ASCII");
         value.set_sensitive(true);
         value
     }
+}
+
+fn plain(text: &str) -> Option<Arc<str>> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    fits.then(|| text.into())
 }
 
 impl fmt::Debug for Secret {
@@ -55,36 +75,6 @@ pub trait Secrets {
         file: Option<&Path>,
         variable: Option<&str>,
     ) -> Result<Secret, Wrong>;
-
-    /// The secret in the file behind the key `<key>_file`, which something else renews.
-    ///
-    /// # Errors
-    ///
-    /// There is none now.
-    fn renewed(&self, key: &'static str, file: &Path) -> Result<Renewed, Wrong> {
-        let last = self.read(key, Some(file), None)?;
-        Ok(Renewed { file: file.into(), last: Mutex::new(last) })
-    }
-}
-
-/// A secret in a file that is read each time it is needed. Its `Debug` shows nothing of it.
-#[derive(Debug)]
-pub struct Renewed {
-    file: Box<Path>,
-    /// Held for moments.
-    last: Mutex<Secret>,
-}
-
-impl Renewed {
-    /// What stands there now, or what could be read last: who renews it may be writing.
-    pub(super) fn now(&self) -> Secret {
-        let read = of_file(&self.file);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(read) = read {
-            *last = read;
-        }
-        last.clone()
-    }
 }
 
 /// What is wrong with a table of the configuration, and at which key.
@@ -115,7 +105,7 @@ impl Secrets for OfProcess {
         variable: Option<&str>,
     ) -> Result<Secret, Wrong> {
         match (file, variable) {
-            (Some(file), None) => of_file(file).map_err(|what| Wrong::new(key, what)),
+            (Some(file), None) => Secret::in_file(file).map_err(|what| Wrong::new(key, what)),
             (None, Some(name)) => {
                 let text = std::env::var(name).unwrap_or_default();
                 Secret::new(&text)
@@ -132,7 +122,7 @@ impl Secrets for OfProcess {
 }
 
 /// The secret in the first line of a file.
-fn of_file(file: &Path) -> Result<Secret, String> {
+fn of_file(file: &Path) -> Result<Arc<str>, String> {
     use std::io::Read;
     let shown = file.display();
     let opened = std::fs::File::open(file).map_err(|error| format!("{shown}: {error}"))?;
@@ -142,7 +132,7 @@ fn of_file(file: &Path) -> Result<Secret, String> {
         .read_to_string(&mut text)
         .map_err(|error| format!("{shown}: {error}"))?;
     let line = text.lines().next().unwrap_or_default();
-    Secret::new(line).ok_or_else(|| format!("{shown}: there is no secret in its first line"))
+    plain(line).ok_or_else(|| format!("{shown}: there is no secret in its first line"))
 }
 
 #[cfg(test)]
@@ -152,9 +142,27 @@ mod tests {
     #[test]
     fn a_secret_is_shown_by_nothing() {
         let secret = Secret::new(" s3cret\n").unwrap();
-        assert_eq!(secret.reveal(), "s3cret");
+        assert_eq!(&*secret.reveal(), "s3cret");
         let shown = format!("{secret:?} {:?}", secret.field("Bearer "));
         assert!(!shown.contains("s3cret"), "{shown}");
+    }
+
+    #[test]
+    fn a_secret_in_a_file_is_what_stands_there_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "one\n").unwrap();
+        let secret = OfProcess.read("token", Some(&file), None).unwrap();
+        assert_eq!(secret.field("Bearer "), "Bearer one");
+        std::fs::write(&file, "two\n").unwrap();
+        assert_eq!(secret.clone().field("Bearer "), "Bearer two");
+        // Who renews it may be writing.
+        for unreadable in ["", "\n", "a\u{e9}\n"] {
+            std::fs::write(&file, unreadable).unwrap();
+            assert_eq!(&*secret.reveal(), "two", "{unreadable:?}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(&*secret.reveal(), "two");
     }
 
     #[test]
@@ -164,7 +172,7 @@ mod tests {
         std::fs::write(&empty, "\n\n").unwrap();
         std::fs::write(&good, "abc\nnot this\n").unwrap();
         let read = |file: Option<&Path>, variable| OfProcess.read("token", file, variable);
-        assert_eq!(read(Some(&good), None).unwrap().reveal(), "abc");
+        assert_eq!(&*read(Some(&good), None).unwrap().reveal(), "abc");
         for (wrong, words) in [
             (read(None, None), "say token_file, or token_env"),
             (read(Some(&good), Some("A")), "not both"),
@@ -176,7 +184,7 @@ mod tests {
             assert!(said.starts_with("token: ") && said.contains(words), "{said}");
         }
         for text in ["", " ", "a\u{e9}", "a\nb", "a\u{7f}"] {
-            assert_eq!(Secret::new(text), None, "{text:?}");
+            assert!(Secret::new(text).is_none(), "{text:?}");
         }
     }
 }

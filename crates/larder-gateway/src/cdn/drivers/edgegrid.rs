@@ -45,7 +45,7 @@ impl Signer {
             &unsigned,
         ]
         .join("\t");
-        let key = mac(self.client_secret.reveal(), &time);
+        let key = mac(&self.client_secret.reveal(), &time);
         let text = format!("{unsigned}signature={}", mac(&key, &data));
         let mut value = HeaderValue::from_str(&text).expect("visible ASCII");
         value.set_sensitive(true);

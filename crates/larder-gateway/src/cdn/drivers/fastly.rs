@@ -196,7 +196,7 @@ impl Driver for Fastly {
     }
 
     fn account(&self) -> Option<Account> {
-        Some(Account::of(&["fastly", self.api.as_str(), self.token.reveal()]))
+        Some(Account::of(&["fastly", self.api.as_str(), &self.token.reveal()]))
     }
 
     /// Whose token it is, which each may ask; and the service, which not every token that may purge it may read.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     batch::{Room, batches},
-    credential::{Renewed, Secrets, Wrong},
+    credential::{Secret, Secrets, Wrong},
     escape::{percent, uuid},
     exchange::{Api, With, call, failed, json, name, shown_by_status, unreadable},
     naming,
@@ -48,7 +48,7 @@ pub struct Google {
     api: Api,
     project: Box<str>,
     url_map: Box<str>,
-    token: Renewed,
+    token: Secret,
 }
 
 impl Config {
@@ -58,7 +58,7 @@ impl Config {
     ///
     /// A key is wrong, or its secret is not there.
     pub fn driver(&self, secrets: &dyn Secrets) -> Result<Google, Wrong> {
-        let token = secrets.renewed("token", &self.token_file)?;
+        let token = secrets.read("token", Some(&self.token_file), None)?;
         Ok(Google {
             api: Api::of(self.api.as_deref(), "https://compute.googleapis.com")?,
             project: name("project", &self.project)?,
@@ -82,7 +82,7 @@ impl Google {
     }
 
     fn authorized(&self, call: Call) -> Call {
-        call.with(header::AUTHORIZATION, self.token.now().field("Bearer "))
+        call.with(header::AUTHORIZATION, self.token.field("Bearer "))
     }
 }
 

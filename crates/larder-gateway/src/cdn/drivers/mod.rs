@@ -26,7 +26,7 @@ pub mod nginx;
 pub mod template;
 pub mod varnish;
 
-pub use self::credential::{OfProcess, Renewed, Secret, Secrets, Wrong};
+pub use self::credential::{OfProcess, Secret, Secrets, Wrong};
 pub(super) use self::{
     exchange::{is_about_credentials, shown_by_status},
     quota::by_standard,

@@ -70,7 +70,7 @@ pub(super) fn tag(text: &str, longest: usize) -> Result<(), String> {
     match is_one && text.len() <= longest {
         true => Ok(()),
         false => Err(format!(
-            "no field carries such a tag: visible ASCII without commas, {longest} bytes at most"
+            "no field carries such a tag: visible ASCII without commas and quotation marks, {longest} bytes at most"
         )),
     }
 }

@@ -217,8 +217,8 @@ impl Request {
         let method = Method::from_bytes(self.method.as_bytes()).expect("it was checked");
         let mut call = call(method, &url, body, places);
         let plain = joined(&str::to_owned);
-        let secret = secret.map_or("", Secret::reveal);
-        let values = [("{items}", &*plain), ("{id}", id), ("{mode}", mode), ("{secret}", secret)];
+        let secret = secret.map_or_else(|| "".into(), Secret::reveal);
+        let values = [("{items}", &*plain), ("{id}", id), ("{mode}", mode), ("{secret}", &*secret)];
         for (name, template) in &self.headers {
             let name = HeaderName::from_bytes(name.as_bytes());
             let value = HeaderValue::from_str(&filled(template, &values));

@@ -478,8 +478,8 @@ impl Worker {
             Said::Done { .. } | Said::Partly { .. } => cdn.config.driver.ids(call, &answer),
             _ => Vec::new(),
         };
-        let ids = ids.into_iter().map(|(wish, id)| (wish, id.into())).collect();
-        Heard { said, status: Some(answer.head.status), ids }
+        let named = ids.into_iter().map(|(wish, id)| (wish, hidden::name(call, &id).into()));
+        Heard { said, status: Some(answer.head.status), ids: named.collect() }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     cdn::{
         CdnConfig, MOST_CDNS, OutboxConfig, Public,
         driver::{Bounds, Driver},
-        drivers::{OfProcess, Renewed, Secret, Secrets, Wrong},
+        drivers::{OfProcess, Secret, Secrets, Wrong},
     },
     config::{
         mistake::Mistake,
@@ -74,11 +74,6 @@ impl Secrets for Beside<'_, '_> {
         let path = format!("{}.{key}_file", self.path);
         let file = file.map(|file| self.check.places.resolve(&path, file));
         OfProcess.read(key, file.as_deref(), variable)
-    }
-
-    fn renewed(&self, key: &'static str, file: &Path) -> Result<Renewed, Wrong> {
-        let path = format!("{}.{key}_file", self.path);
-        OfProcess.renewed(key, &self.check.places.resolve(&path, file))
     }
 }
 
