@@ -318,7 +318,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::routes::{Condition, Fitting, HostPattern};
+    use crate::routes::{Condition, Fitting, HostPattern, PathRegex};
 
     /// Each route, and what fits none, has an upstream of its own.
     fn ways() -> Ways {
@@ -349,6 +349,48 @@ mod tests {
         let one = Ways::one(Arc::new(Policy::guarded()));
         let way = |upstream| Way { upstream, ..one.otherwise.clone() };
         Ways::new(Routes::new(routes), (0..7).map(way).collect(), way(7))
+    }
+
+    #[test]
+    fn no_route_is_evaded_by_an_encoding() {
+        let path = |text| Fitting { path: PathPattern::parse(text).ok(), ..Fitting::default() };
+        let regex = PathRegex::parse("^/v:[a-z]+$").ok();
+        let routes = vec![
+            path("/@me/**"),
+            Fitting { regex, ..Fitting::default() },
+            path("/a%28b%29"),
+            path("/%7B{x}%7D"),
+            path("/star%2A"),
+        ];
+        let way = Ways::one(Arc::new(Policy::guarded())).otherwise;
+        let ways = Ways::new(Routes::new(routes), vec![way.clone(); 5], way);
+        for (target, route) in [
+            ("/@me/x", Some(0)),
+            ("/%40me/x", Some(0)),
+            ("/%40m%65/x", Some(0)),
+            ("/v:ab", Some(1)),
+            ("/v%3Aab", Some(1)),
+            ("/v%3aab", Some(1)),
+            ("/a(b)", Some(2)),
+            ("/a%28b%29", Some(2)),
+            ("/{y}", Some(3)),
+            ("/%7by%7D", Some(3)),
+            ("/star*", Some(4)),
+            ("/star%2A", Some(4)),
+            ("/starry", None),
+            ("/%2540me/x", None),
+            ("/%40", None),
+        ] {
+            let uri: Uri = format!("http://a{target}").parse().unwrap();
+            assert_eq!(ways.route(&Method::GET, &uri, &HeaderMap::new()), Ok(route), "{target}");
+            if let Some((_, place)) = ways.borrowed(&Method::GET, b"a", target, &[]) {
+                assert_eq!(place, route.unwrap_or(5), "{target}");
+            }
+        }
+        let uri: Uri = "http://a/x%2F%40me".parse().unwrap();
+        assert_eq!(ways.route(&Method::GET, &uri, &HeaderMap::new()), Ok(None));
+        let uri: Uri = "http://a/x%2F..%5C%40me".parse().unwrap();
+        assert_eq!(ways.route(&Method::GET, &uri, &HeaderMap::new()), Err(Ambiguous));
     }
 
     proptest! {

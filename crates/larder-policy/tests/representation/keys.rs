@@ -6,7 +6,7 @@ use larder_policy::{
     key::{MAX_KEY_BYTES, RequestKey},
     no_vary_search::NoVarySearch,
     scheme::Scheme,
-    uri::{is_written_as, is_written_in_small_hex},
+    uri::{as_read, is_written_as, is_written_in_small_hex, path_as_read},
 };
 
 use proptest::prelude::*;
@@ -201,6 +201,25 @@ fn what_a_service_may_read_as_another_path_has_no_key_but_can_be_purged() {
     }
     let head = request("GET", "http://example.com/.a/b..?/../", &[]);
     assert!(RequestKey::of(head.head(), None).is_some());
+}
+
+#[test]
+fn a_path_has_one_spelling_for_what_services_do_not_tell_apart() {
+    for (path, read) in [
+        ("/a", "/a"),
+        ("/%40a%3A%2B%2A%28%29", "/@a:+*()"),
+        ("/%2Fa%5C%3B%3F%23%25", "/%2Fa%5C%3B%3F%23%25"),
+        ("/{a}\"|^[]<>`", "/%7Ba%7D%22%7C%5E%5B%5D%3C%3E%60"),
+        ("/%7Ba%7D%20%C3%B6", "/%7Ba%7D%20%C3%B6"),
+        ("/%", "/%"),
+        ("/%4", "/%4"),
+        ("/ö%40", "/ö@"),
+    ] {
+        assert_eq!(as_read(path), read, "{path}");
+        assert_eq!(as_read(read), read, "{path}");
+    }
+    let uri = "http://example.com/x/../%40m%65?%40".parse().unwrap();
+    assert_eq!(path_as_read(&uri), "/@me");
 }
 
 #[test]
