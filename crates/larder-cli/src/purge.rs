@@ -100,13 +100,15 @@ pub(crate) enum PurgeError {
     Ask(#[from] AskError),
     #[error("it is purged here, and not everywhere yet\n{0}")]
     NotEverywhere(String),
+    #[error("it is purged here, and has failed for good where that is said\n{0}")]
+    Failed(String),
 }
 
 impl PurgeError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             PurgeError::Ask(error) => error.exit_code(),
-            PurgeError::NotEverywhere(_) => 1,
+            PurgeError::NotEverywhere(_) | PurgeError::Failed(_) => 1,
         }
     }
 }
@@ -169,6 +171,7 @@ impl Purge {
             let text = if json { format!("{said}\n") } else { told_of_story(&said, CALLS) };
             return match is_outside(&said) {
                 true => Ok(text),
+                false if is_over(&said) => Err(PurgeError::Failed(text)),
                 false => Err(PurgeError::NotEverywhere(text)),
             };
         }

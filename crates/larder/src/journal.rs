@@ -69,7 +69,9 @@ struct State {
     /// What is not done. What is in the file comes first.
     live: BTreeMap<u64, Arc<[u8]>>,
     live_bytes: usize,
-    /// Entries up to this number are in the file, or about to be.
+    /// The highest number of an entry, done or not.
+    added_to: u64,
+    /// Entries up to this number are in the file, or about to be, or were done before.
     taken_to: u64,
     /// What is done of those, and not yet known to the file.
     done: Vec<u64>,
@@ -105,7 +107,8 @@ impl Journal {
         let shared = |(number, payload): &(u64, Vec<u8>)| (*number, Arc::from(payload.as_slice()));
         let live: BTreeMap<u64, Arc<[u8]>> = entries.iter().map(shared).collect();
         let live_bytes = live.values().map(|payload| record::bytes_of(payload)).sum();
-        let state = State { live, live_bytes, taken_to: last, is_damaged, ..State::default() };
+        let (added_to, taken_to) = (last, last);
+        let state = State { live, live_bytes, added_to, taken_to, is_damaged, ..State::default() };
         let written = watch::Sender::new(Written { to: last, ..Written::default() });
         let shared = Arc::new(Shared { state: state.into(), changed: Condvar::new(), written });
         let of_thread = Arc::clone(&shared);
@@ -132,6 +135,7 @@ impl Journal {
         let mut state = self.0.lock();
         state.live_bytes += record::bytes_of(&payload);
         state.live.insert(number, payload.into());
+        state.added_to = state.added_to.max(number);
         #[cfg(all(test, not(shuttle)))]
         if state.is_in_memory {
             drop(state);
@@ -148,6 +152,7 @@ impl Journal {
         if let Some(other) = state.live.insert(number, payload.into()) {
             state.live_bytes -= record::bytes_of(&other);
         }
+        state.added_to = state.added_to.max(number);
         state.is_to_be_replaced = true;
         self.0.changed.notify_all();
     }
@@ -322,9 +327,8 @@ impl Writer {
 
 impl State {
     fn has_work(&self) -> bool {
-        let is_new = |(number, _): (&u64, _)| *number > self.taken_to;
-        let has_new = self.live.last_key_value().is_some_and(is_new);
-        has_new || !self.done.is_empty() || self.is_to_be_replaced
+        // Also where all that is new is done: who waits for it is to hear of that.
+        self.added_to > self.taken_to || !self.done.is_empty() || self.is_to_be_replaced
     }
 
     fn take(&mut self, file_bytes: u64) -> (Work, u64) {
@@ -335,15 +339,14 @@ impl State {
         (self.is_to_be_replaced, self.is_damaged) = (false, false);
         let new = self.live.range(self.taken_to + 1..);
         let entries: BTreeMap<_, _> = new.map(|(number, it)| (*number, Arc::clone(it))).collect();
-        let last = entries.last_key_value().map_or(self.taken_to, |(number, _)| *number);
-        self.taken_to = last;
+        self.taken_to = self.added_to;
         let done = std::mem::take(&mut self.done);
         let work = match () {
             () if is_to_be_replaced => Work::Replace { live: self.live.clone() },
             () if self.live.is_empty() => Work::Clear,
             () => Work::Append { entries, done },
         };
-        (work, last)
+        (work, self.taken_to)
     }
 }
 
@@ -369,6 +372,24 @@ mod tests {
 
     async fn written(journal: &Journal, is_so: impl FnMut(&Written) -> bool) -> Written {
         journal.written().wait_for(is_so).await.expect("it lives as long").clone()
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_what_was_done_before_it_was_written_hears_of_it() {
+        let (_folder, path) = place();
+        let (journal, _) = open(&path);
+        for number in 1..=50 {
+            journal.add(number, vec![1; 100]);
+            journal.done(&[number]);
+            written(&journal, |written| written.to == number).await;
+        }
+        // One of several, and the last of them.
+        journal.add(51, vec![1; 100]);
+        journal.add(52, vec![1; 100]);
+        journal.done(&[52]);
+        written(&journal, |written| written.to == 52).await;
+        drop(journal);
+        assert_eq!(open(&path).1, [51]);
     }
 
     #[tokio::test]
