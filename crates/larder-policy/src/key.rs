@@ -55,8 +55,8 @@ impl RequestKey {
 
     /// The key of a GET of `scheme` `://` `host` `target` (a path, with or without a query), as
     /// [`of_uri`](Self::of_uri) makes it, written in place of what is in `out`: visible ASCII without double
-    /// quotes and backslashes. Nothing is stored under one with dot segments, which [`of`](Self::of) refuses. `None`: host or target are not written in the most common way, and
-    /// [`of`](Self::of) has to look.
+    /// quotes and backslashes. Nothing is stored under one with dot segments, which [`of`](Self::of)
+    /// refuses. `None`: host or target are not written in the most common way, and [`of`](Self::of) has to look.
     pub fn write<'a>(
         scheme: Scheme,
         host: &[u8],

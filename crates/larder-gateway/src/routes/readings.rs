@@ -4,7 +4,7 @@
 //! `/account`. Whoever goes by routes must not be led past one by a spelling.
 
 /// The ways in which a path is read that not all services share.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Reader {
     /// An encoded slash separates parts.
     decodes_slashes: bool,
@@ -12,6 +12,8 @@ struct Reader {
     decodes_backslashes: bool,
     /// A backslash is a slash.
     turns_backslashes: bool,
+    /// An encoded semicolon is one that is not encoded.
+    decodes_semicolons: bool,
     /// What stands behind a semicolon does not belong to a part's name (RFC 3986 §3.3): `..;a` is `..`, and `/account;a` is
     /// `/account`.
     has_parameters: bool,
@@ -19,38 +21,57 @@ struct Reader {
 }
 
 /// When empty parts go.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Merges {
+    #[default]
     Never,
     BeforeDots,
     AfterDots,
 }
 
+/// All readings of one path together have no more bytes: else it would take longer to look at them than to answer.
+const MOST_BYTES: usize = 64 << 10;
+
 /// Every other path that a service may read in `path`, which is written as in a key, with its dots. None for nearly all.
-pub(super) fn others(path: &str) -> Vec<String> {
-    let is_merged = path.contains("//");
-    let is_decoded = path.contains('\\') || path.contains("%2F") || path.contains("%5C");
-    let has_parameters = path.contains(';') || path.contains("%3B");
-    if !is_merged && !is_decoded && !has_parameters {
-        return Vec::new();
+/// `None`: they are more than anybody looks at.
+pub(super) fn others(path: &str) -> Option<Vec<String>> {
+    let has = |text: &str| path.contains(text);
+    // What is not there is read alike, whichever way.
+    let either = |matters: bool| if matters { &[false, true][..] } else { &[false] };
+    let slashes = either(has("%2F"));
+    let backslashes = either(has("%5C"));
+    let turned = either(has("%5C") || has("\\"));
+    let semicolons = either(has("%3B"));
+    let parameters = either(has("%3B") || has(";"));
+    let kinds = [slashes, backslashes, turned, semicolons, parameters];
+    if kinds.iter().all(|kind| kind.len() == 1) && !has("//") {
+        return Some(Vec::new());
     }
-    let mut others: Vec<String> = Vec::new();
-    for way in 0..16 {
-        for merges in [Merges::Never, Merges::BeforeDots, Merges::AfterDots] {
-            let reader = Reader {
-                decodes_slashes: way & 1 != 0,
-                decodes_backslashes: way & 2 != 0,
-                turns_backslashes: way & 4 != 0,
-                has_parameters: way & 8 != 0,
-                merges,
-            };
-            let read = reader.read(path);
-            if !others.contains(&read) {
-                others.push(read);
-            }
+    let merges = [Merges::Never, Merges::BeforeDots, Merges::AfterDots];
+    let readings = kinds.iter().map(|kind| kind.len()).product::<usize>() * merges.len();
+    if readings * path.len() > MOST_BYTES {
+        return None;
+    }
+    let mut readers: Vec<Reader> =
+        merges.iter().map(|merges| Reader { merges: *merges, ..Reader::default() }).collect();
+    let mut vary = |kind: &[bool], set: fn(&mut Reader)| {
+        if kind.len() > 1 {
+            let others = readers.clone().into_iter().map(|mut reader| {
+                set(&mut reader);
+                reader
+            });
+            readers.extend(others.collect::<Vec<_>>());
         }
-    }
-    others
+    };
+    vary(slashes, |reader| reader.decodes_slashes = true);
+    vary(backslashes, |reader| reader.decodes_backslashes = true);
+    vary(turned, |reader| reader.turns_backslashes = true);
+    vary(semicolons, |reader| reader.decodes_semicolons = true);
+    vary(parameters, |reader| reader.has_parameters = true);
+    let mut others: Vec<String> = readers.into_iter().map(|reader| reader.read(path)).collect();
+    others.sort_unstable();
+    others.dedup();
+    Some(others)
 }
 
 impl Reader {
@@ -61,7 +82,7 @@ impl Reader {
             (self.decodes_slashes, "%2F", "/"),
             (self.decodes_backslashes, "%5C", "\\"),
             (self.turns_backslashes, "\\", "/"),
-            (self.decodes_slashes && self.has_parameters, "%3B", ";"),
+            (self.decodes_semicolons, "%3B", ";"),
         ];
         for (_, from, to) in steps.into_iter().filter(|(does, ..)| *does) {
             decoded = decoded.replace(from, to);
@@ -111,7 +132,7 @@ mod tests {
     #[test]
     fn a_path_that_all_read_alike_has_no_other_reading() {
         for path in ["/", "/a/b", "/a/", "/a%20b", "/a.b/c", "/../a"] {
-            assert_eq!(others(path), Vec::<String>::new(), "{path}");
+            assert_eq!(others(path), Some(Vec::new()), "{path}");
         }
     }
 
@@ -145,8 +166,24 @@ mod tests {
             ("/admin%2F..%5Cx", "/admin/..%5Cx"),
             ("/lit/exact///..", "/lit/exact/"),
             ("/a/;x/..;y/b", "/a/b"),
+            ("/a%3Bb", "/a;b"),
+            ("/a%3Bb%2Fc", "/a;b%2Fc"),
         ] {
-            assert!(others(path).contains(&read.to_owned()), "{path}: {:?}", others(path));
+            let others = others(path).unwrap();
+            assert!(others.contains(&read.to_owned()), "{path}: {others:?}");
+        }
+    }
+
+    #[test]
+    fn no_path_takes_long_to_read_in_all_ways() {
+        let long = |part: &str| format!("/{}", part.repeat(8000 / part.len()));
+        // What one kind of doubt makes of the longest is looked at.
+        assert!(others(&long("a/")).is_some_and(|others| others.is_empty()));
+        assert!(others(&long("//")).is_some_and(|others| others.len() == 2));
+        for part in ["%2F;/", "/%5C%2F", "%3B\\/a"] {
+            assert_eq!(others(&long(part)), None, "{part}");
+            let short = format!("/{}", part.repeat(20));
+            assert!(others(&short).is_some_and(|others| others.len() > 3), "{part}");
         }
     }
 }

@@ -32,12 +32,25 @@ impl Rewrite {
         if self.strip.is_empty() && self.add.is_empty() {
             return uri.clone();
         }
-        let path = uri::path_as_read(uri);
-        let path = exchanged(&path, &self.strip, &self.add).unwrap_or(path);
+        let normal = uri::normal(uri).and_then(|normal| uri::resolve(uri, normal.as_bytes()));
+        let path = normal.as_ref().unwrap_or(uri).path();
+        let path = match self.rest(path) {
+            Some(rest) => joined(&self.add, rest),
+            None => path.to_owned(),
+        };
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut parts = uri.clone().into_parts();
         parts.path_and_query = format!("{path}{query}").parse().ok().or(parts.path_and_query);
         Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+    }
+
+    /// What comes behind the part of a path that is stripped, as it is written: only that part is compared as services read
+    /// it, and what one of them makes of `%2B` further on is its own.
+    fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let parts = self.strip.matches('/').count();
+        let end = path.match_indices('/').nth(parts).map_or(path.len(), |(at, _)| at);
+        let is_it = uri::as_read(&path[..end]) == uri::as_read(&self.strip);
+        is_it.then_some(&path[end..])
     }
 
     /// Changes the host in a request to the service.
@@ -88,8 +101,12 @@ impl Rewrite {
 fn exchanged(target: &str, from: &str, to: &str) -> Option<String> {
     let rest = target.strip_prefix(from)?;
     let ends_there = rest.is_empty() || rest.starts_with(['/', '?', '#']);
-    let exchanged = ends_there.then(|| format!("{to}{rest}"))?;
-    Some(if exchanged.starts_with('/') { exchanged } else { format!("/{exchanged}") })
+    ends_there.then(|| joined(to, rest))
+}
+
+fn joined(prefix: &str, rest: &str) -> String {
+    let slash = if prefix.is_empty() && !rest.starts_with('/') { "/" } else { "" };
+    format!("{prefix}{slash}{rest}")
 }
 
 #[cfg(test)]
@@ -111,6 +128,10 @@ mod tests {
             ("/api", "", "http://a/apix", "http://a/apix"),
             ("/api", "", "http://a/%61pi/x", "http://a/x"),
             ("/api", "", "http://a/b/../api/x", "http://a/x"),
+            ("/api", "/v2", "http://a/%61pi/a%2Bb/%40", "http://a/v2/a%2Bb/%40"),
+            ("/@me/a", "", "http://a/%40me/a/c%2Bd", "http://a/c%2Bd"),
+            ("/%40me", "", "http://a/@me/c", "http://a/c"),
+            ("/@me", "", "http://a/@me%2Fc", "http://a/@me%2Fc"),
             ("", "", "http://a/b/../api/x", "http://a/b/../api/x"),
         ] {
             let rewrite = rewrite(strip, add, None);

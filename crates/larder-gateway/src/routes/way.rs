@@ -175,7 +175,7 @@ impl Ways {
     ///
     /// # Errors
     ///
-    /// Its path has several readings, and they fit different routes.
+    /// Its path has several readings, and they fit different routes; or it has more than anybody looks at.
     pub fn route(
         &self,
         method: &Method,
@@ -195,9 +195,10 @@ impl Ways {
         let route = find(&uri::path_as_read(uri));
         let normal: Option<Uri> = uri::normal(uri).and_then(|normal| normal.parse().ok());
         let readings = readings::others(normal.as_ref().unwrap_or(uri).path());
-        match readings.iter().any(|reading| find(&uri::as_read(reading)) != route) {
-            true => Err(Ambiguous),
-            false => Ok(route),
+        let is_route = |reading: &String| find(&uri::as_read(reading)) == route;
+        match readings.is_some_and(|readings| readings.iter().all(is_route)) {
+            true => Ok(route),
+            false => Err(Ambiguous),
         }
     }
 

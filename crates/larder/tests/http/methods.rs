@@ -187,6 +187,17 @@ async fn a_query_with_more_content_than_is_read_passes_with_all_of_it(shape: Sha
     assert_eq!(site.store().stats().entries, 1);
 }
 
+over_each_shape!(a_query_of_a_uri_that_no_key_can_be_made_of_passes);
+async fn a_query_of_a_uri_that_no_key_can_be_made_of_passes(shape: Shape) {
+    let site = Site::new(shape);
+    for _ in 0..2 {
+        let passed = site.answered(with_content("QUERY", "/a/../b", "one"), fresh("answer")).await;
+        assert_eq!(passed.said(), "Larder;fwd=bypass;fwd-status=200;detail=no-key");
+        assert_eq!(site.origin.last().body, "one");
+    }
+    assert_eq!(site.store().stats().entries, 0);
+}
+
 over_each_shape!(a_change_of_the_uri_removes_its_queries);
 async fn a_change_of_the_uri_removes_its_queries(shape: Shape) {
     let site = Site::new(shape);
