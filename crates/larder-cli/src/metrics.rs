@@ -340,8 +340,14 @@ impl Figures for CdnFigures {
         let each = |of: fn(&CdnStats) -> u64| {
             stats.iter().map(|cdn| (cdn.name.to_string(), of(cdn))).collect::<Vec<_>>()
         };
-        let OutboxStats { old_answers_overrun, handed_out_early, overflows, bytes, file_failures } =
-            self.0.outbox();
+        let OutboxStats {
+            old_answers_overrun,
+            handed_out_early,
+            overflows,
+            not_told,
+            bytes,
+            file_failures,
+        } = self.0.outbox();
         let mut families = vec![
             counter(
                 "cdn_purges_confirmed",
@@ -394,6 +400,12 @@ impl Figures for CdnFigures {
                 "Too many purges waited for a CDN, and became one of everything",
                 "",
                 vec![("", overflows)],
+            ),
+            counter(
+                "cdn_purges_not_told",
+                "Purges that an earlier run has left for a CDN that is no longer in the configuration",
+                "",
+                vec![("", not_told)],
             ),
             gauge(
                 "cdn_outbox_bytes",

@@ -495,6 +495,7 @@ fn outbox_of(
             path.display()
         );
     }
+    tell_of_end(path, opened.torn_bytes());
     if opened.left() > 0 {
         tracing::info!("{} purges that an earlier run has left are sent first", opened.left());
     }
@@ -595,10 +596,22 @@ fn kept_of(
             path.display()
         );
     }
+    tell_of_end(path, opened.torn_bytes());
     if opened.left() > 0 {
         tracing::info!("{} purges that an earlier run has left are made again", opened.left());
     }
     Ok(opened)
+}
+
+/// Of a file whose last purge is not whole.
+fn tell_of_end(path: &Path, torn_bytes: usize) {
+    if torn_bytes > 0 {
+        tracing::warn!(
+            "the last {torn_bytes} bytes of {} are left out: a crash has cut off a purge that nobody was told to be on disk; if \
+             there was no crash, somebody has cut off the end of the file: purge again what you purged last",
+            path.display()
+        );
+    }
 }
 
 fn cache(

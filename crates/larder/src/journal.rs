@@ -36,6 +36,8 @@ const MAX_DEAD_BYTES: u64 = 1 << 20;
 /// What comes within this time of the first is written with it. What is done by then is not written at all, as most of it
 /// is while all goes well.
 const GATHER: Duration = Duration::from_millis(2);
+/// While something waits in it, it is looked so often whether the file is still there.
+const LOOK: Duration = Duration::from_secs(5);
 /// After a failure the next try waits so long, then twice as long, and so on.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(10);
@@ -97,12 +99,16 @@ pub struct Found {
     /// There were others, which cannot be read. The next entry that is added is to stand for them: the file is left as
     /// it is until then.
     pub is_damaged: bool,
+    /// So many bytes at its end are no whole entry: what a crash leaves of one that nobody was told to be on disk, or what
+    /// is left where somebody has cut off the end.
+    pub torn_bytes: usize,
 }
 
 impl Journal {
     /// Opens the file, or makes it, and begins to write it.
     pub fn open(path: &Path) -> Result<(Journal, Found), OutboxError> {
-        let (file, record::Read { live, last, is_damaged, .. }) = OnDisk::open(path)?;
+        let (file, read) = OnDisk::open(path)?;
+        let record::Read { live, last, is_damaged, torn_bytes, sound_bytes: _ } = read;
         let entries: Vec<_> = live.into_iter().collect();
         let shared = |(number, payload): &(u64, Vec<u8>)| (*number, Arc::from(payload.as_slice()));
         let live: BTreeMap<u64, Arc<[u8]>> = entries.iter().map(shared).collect();
@@ -117,7 +123,7 @@ impl Journal {
             Writer { shared: of_thread, file, _ended }.run();
         });
         spawned.map_err(|source| OutboxError::Io { what: "no thread can write it", source })?;
-        Ok((Journal(shared), Found { entries, last, is_damaged }))
+        Ok((Journal(shared), Found { entries, last, is_damaged, torn_bytes }))
     }
 
     /// Whether there is room for one more.
@@ -190,7 +196,8 @@ impl Journal {
     pub(crate) fn left(&self) -> Found {
         let live = &self.0.lock().live;
         let entries = live.iter().map(|(number, payload)| (*number, payload.to_vec())).collect();
-        Found { entries, last: self.0.written.borrow().to, is_damaged: false }
+        let last = self.0.written.borrow().to;
+        Found { entries, last, ..Found::default() }
     }
 }
 
@@ -232,9 +239,16 @@ impl Shared {
 
 /// What is to be done with the file.
 enum Work {
-    Append { entries: BTreeMap<u64, Arc<[u8]>>, done: Vec<u64> },
-    Replace { live: BTreeMap<u64, Arc<[u8]>> },
+    Append {
+        entries: BTreeMap<u64, Arc<[u8]>>,
+        done: Vec<u64>,
+    },
+    Replace {
+        live: BTreeMap<u64, Arc<[u8]>>,
+    },
     Clear,
+    /// Whether it is still there.
+    Look,
 }
 
 struct Writer {
@@ -282,8 +296,15 @@ impl Writer {
     fn next(&self) -> Option<(Work, u64)> {
         let changed = &self.shared.changed;
         let is_idle = |state: &mut State| !state.has_work() && !state.is_closing;
-        let state = changed.wait_while(self.shared.lock(), is_idle);
-        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.lock();
+        while is_idle(&mut state) {
+            let waited = changed.wait_timeout_while(state, LOOK, is_idle);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let looks = !state.live.is_empty() && !state.is_damaged;
+            if looks && is_idle(&mut state) {
+                return Some((Work::Look, state.taken_to));
+            }
+        }
         let gathers = |state: &mut State| !state.is_closing;
         let gathered = changed.wait_timeout_while(state, GATHER, gathers);
         let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
@@ -301,6 +322,7 @@ impl Writer {
                 self.file.replace(live.iter().map(|(number, payload)| (*number, &**payload)))
             }
             Work::Clear => self.file.clear(),
+            Work::Look => self.file.is_in_place(),
         }
     }
 
@@ -483,6 +505,55 @@ mod tests {
         let bytes = fs::metadata(&path).unwrap().len();
         assert!(bytes < 2 * MAX_DEAD_BYTES, "{bytes}");
         assert_eq!(open(&path).1, [1]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn one_that_somebody_has_taken_away_is_made_again_and_what_took_its_place_is_left() {
+        let (folder, path) = place();
+        let (journal, _) = open(&path);
+        journal.add(1, b"one".to_vec());
+        written(&journal, |written| written.to == 1).await;
+        fs::remove_file(&path).unwrap();
+        journal.add(2, b"two".to_vec());
+        // It is told, and mended.
+        written(&journal, |written| written.failures == 1).await;
+        written(&journal, |written| written.to == 2 && written.failure.is_none()).await;
+        // Nothing comes that would be written.
+        fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        written(&journal, |written| written.failures == 2).await;
+        written(&journal, |written| written.failure.is_none()).await;
+        // It is cut off where it is.
+        fs::File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+        journal.done(&[2]);
+        written(&journal, |written| written.failures == 3).await;
+        written(&journal, |written| written.failure.is_none()).await;
+        // Somebody's own.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "[shared]\n").unwrap();
+        journal.add(3, b"three".to_vec());
+        let failed = written(&journal, |written| written.failures >= 5).await;
+        assert!(failed.failure.is_some_and(|why| why.contains("left as it is")), "{:?}", failed.to);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[shared]\n");
+        fs::remove_file(&path).unwrap();
+        written(&journal, |written| written.to == 3 && written.failure.is_none()).await;
+        drop(journal);
+        assert_eq!(open(&path).1, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn that_the_end_is_cut_off_is_said() {
+        let (_folder, path) = place();
+        let (journal, _) = open(&path);
+        (1..=2).for_each(|number| journal.add(number, vec![1; 8]));
+        drop(journal);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 3]).unwrap();
+        let (journal, found) = Journal::open(&path).expect("a file of its own");
+        assert_eq!((found.entries.len(), found.torn_bytes), (1, record::bytes_of(&[0; 8]) - 3));
+        drop(journal);
+        let (_journal, found) = Journal::open(&path).expect("a file of its own");
+        assert_eq!(found.torn_bytes, 0, "it is said once");
     }
 
     #[tokio::test]

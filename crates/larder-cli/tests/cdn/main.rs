@@ -11,6 +11,7 @@ mod circle;
 mod crash;
 mod failing;
 mod fleet;
+mod left;
 mod live;
 mod outer;
 mod probing;

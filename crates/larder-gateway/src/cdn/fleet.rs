@@ -418,7 +418,7 @@ impl Member {
                 self.cut(from, to, now);
             }
             let Some(leading) = &mut self.leading else { return false };
-            let kept::Kept { scopes, mode, asked } = kept::decode(&piece.bytes);
+            let kept::Kept { scopes, mode, asked, cdns: _ } = kept::decode(&piece.bytes);
             for (place, cdn) in self.inside.cdns.iter().enumerate() {
                 if piece.number <= leading.began_at[place] {
                     continue;

@@ -15,6 +15,8 @@ pub(super) struct Kept {
     pub(super) asked: Asked,
     pub(super) scopes: Vec<Scope>,
     pub(super) mode: Mode,
+    /// The CDNs that it was for, by their settings, where that was written down.
+    pub(super) cdns: Vec<String>,
 }
 
 /// `asked`: by which name it is remembered.
@@ -37,6 +39,11 @@ pub(super) fn encode(scopes: &[Scope], mode: Mode, asked: &Asked) -> Vec<u8> {
     bytes
 }
 
+/// Writes down for which CDNs it is, behind what it is: who goes on with it may have others.
+pub(super) fn put_cdns<'a>(bytes: &mut Vec<u8>, names: impl Iterator<Item = &'a str>) {
+    names.for_each(|name| put(bytes, b'c', name));
+}
+
 /// The same purge, of everything: what it names is too long.
 pub(super) fn widened(bytes: &[u8]) -> Vec<u8> {
     encode(&[Scope::Everything], Mode::Hard, &decode(bytes).asked)
@@ -56,13 +63,14 @@ pub(super) fn decode(bytes: &[u8]) -> Kept {
 pub(super) fn everything() -> Kept {
     let (id, by) = ("damaged".into(), "a file that could not be read".into());
     let asked = Asked { id, by, came_by: Arc::default() };
-    Kept { asked, scopes: vec![Scope::Everything], mode: Mode::Hard }
+    Kept { asked, scopes: vec![Scope::Everything], mode: Mode::Hard, cdns: Vec::new() }
 }
 
 fn read(bytes: &[u8]) -> Option<Kept> {
     let [FORMAT, mode, rest @ ..] = bytes else { return None };
     let mut rest = rest;
-    let (mut id, mut by, mut came_by, mut scopes) = (None, None, String::new(), Vec::new());
+    let (mut id, mut by, mut came_by) = (None, None, String::new());
+    let (mut scopes, mut cdns) = (Vec::new(), Vec::new());
     while let Some((kind, after)) = rest.split_first() {
         let (length, after) = after.split_first_chunk()?;
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
@@ -75,6 +83,7 @@ fn read(bytes: &[u8]) -> Option<Kept> {
             b'k' => scopes.push(Scope::Key(text)),
             b'p' => scopes.push(Scope::Prefix(text)),
             b't' => scopes.push(Scope::Tag(text)),
+            b'c' => cdns.push(text),
             b'e' => scopes.push(Scope::Everything),
             _ => return None,
         }
@@ -86,7 +95,7 @@ fn read(bytes: &[u8]) -> Option<Kept> {
         _ => return None,
     };
     let asked = Asked { id: id?.into(), by: by?.into(), came_by: came_by.into() };
-    Some(Kept { asked, scopes, mode })
+    Some(Kept { asked, scopes, mode, cdns })
 }
 
 #[cfg(test)]
@@ -110,11 +119,13 @@ mod tests {
             scopes in proptest::collection::vec(any_scope(), 0..5),
             is_hard in any::<bool>(),
             (id, by, came_by) in any::<(String, String, String)>(),
+            cdns in proptest::collection::vec(any::<String>(), 0..3),
         ) {
             let mode = if is_hard { Mode::Hard } else { Mode::Soft };
             let asked = Asked { id: id.into(), by: by.into(), came_by: came_by.into() };
-            let bytes = encode(&scopes, mode, &asked);
-            prop_assert_eq!(decode(&bytes), Kept { asked, scopes, mode });
+            let mut bytes = encode(&scopes, mode, &asked);
+            put_cdns(&mut bytes, cdns.iter().map(String::as_str));
+            prop_assert_eq!(decode(&bytes), Kept { asked, scopes, mode, cdns });
         }
 
         #[test]

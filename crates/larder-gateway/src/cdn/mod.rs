@@ -59,6 +59,7 @@ use self::{
     accounts::with_rates,
     client::Client,
     driver::{Bounds, Driver, Wish},
+    drivers::Secret,
     fleet::Fleet,
     outbox::{Outbox, again},
     queue::Queue,
@@ -84,6 +85,8 @@ pub struct CdnConfig {
     pub name: Arc<str>,
     /// Who is asked, and how.
     pub driver: Arc<dyn Driver>,
+    /// With what it is asked: what is in files is read anew before each call.
+    pub secrets: Vec<Secret>,
     /// Under which URLs it has what is stored here.
     pub public: Public,
     /// How much it takes.
@@ -163,6 +166,12 @@ impl OutboxFile {
         self.found.is_damaged
     }
 
+    /// So many bytes at its end are no whole purge: a crash leaves such of one that nobody was told to be on disk, or somebody has
+    /// cut off the end.
+    pub fn torn_bytes(&self) -> usize {
+        self.found.torn_bytes
+    }
+
     /// How many purges an earlier process has left.
     pub fn left(&self) -> usize {
         let entries = self.found.entries.iter();
@@ -209,6 +218,7 @@ struct Inside {
     old_answers_overrun: AtomicU64,
     handed_out_early: AtomicU64,
     overflows: AtomicU64,
+    not_told: AtomicU64,
 }
 
 /// One of them.
@@ -277,6 +287,8 @@ pub struct OutboxStats {
     pub handed_out_early: u64,
     /// Too many purges waited for a CDN, and became one of everything.
     pub overflows: u64,
+    /// Purges that an earlier process has left for a CDN that is none of these, so that nobody tells it.
+    pub not_told: u64,
     /// The bytes of what waits.
     pub bytes: usize,
     /// How often the file could not be written.
@@ -326,7 +338,7 @@ impl Cdns {
         let trail = Trail::new(has_shared, cdns.iter().map(name).collect());
         let (journal, left) = match file {
             Some(OutboxFile { journal, found }) => (Some(journal), found),
-            None => (None, Found { entries: Vec::new(), last: 0, is_damaged: false }),
+            None => (None, Found::default()),
         };
         let list = list.filter(|_| !cdns.is_empty());
         let fleet = list.map(|list| Arc::new(Fleet::new(list, cdns.len())));
@@ -344,6 +356,7 @@ impl Cdns {
             old_answers_overrun: AtomicU64::new(0),
             handed_out_early: AtomicU64::new(0),
             overflows: AtomicU64::new(0),
+            not_told: AtomicU64::new(0),
         });
         inside.trail.kept_by(Arc::clone(&inside) as Arc<dyn Keeper>);
         cache.cache().follow_purges(Arc::clone(&inside) as Arc<dyn PurgeFollower>);
@@ -405,6 +418,7 @@ impl Cdns {
             old_answers_overrun: self.0.old_answers_overrun.load(Relaxed),
             handed_out_early: self.0.handed_out_early.load(Relaxed),
             overflows: self.0.overflows.load(Relaxed),
+            not_told: self.0.not_told.load(Relaxed),
             bytes: outbox.bytes,
             file_failures: written.map_or(0, |written| written.borrow().failures),
         }
@@ -550,6 +564,7 @@ mod tests {
             bounds: driver.bounds(),
             account: None,
             driver,
+            secrets: Vec::new(),
             timeout: Duration::from_secs(1),
             tls: None,
         };

@@ -74,8 +74,10 @@ pub(super) async fn again(
         }
     }
     let damaged = is_damaged.then(|| (None, kept::everything()));
-    let left = left.into_iter().map(|(entry, bytes)| (Some(entry), kept::decode(&bytes)));
-    for (entry, Kept { asked, scopes, mode }) in damaged.into_iter().chain(left) {
+    let left: Vec<_> =
+        left.into_iter().map(|(entry, bytes)| (Some(entry), kept::decode(&bytes))).collect();
+    inside.tell_of_gone(left.iter().flat_map(|(_, kept)| &kept.cdns));
+    for (entry, Kept { asked, scopes, mode, cdns: _ }) in damaged.into_iter().chain(left) {
         for scope in scopes {
             let purge = match scope {
                 Scope::Key(key) => Purge::key(key),
@@ -104,7 +106,7 @@ impl PurgeFollower for Inside {
         let mut outbox = self.outbox();
         let (number, asked) = self.trail.add(purge);
         if !self.cdns.is_empty() {
-            let bytes = kept::encode(&purge.scopes, purge.mode, &asked);
+            let mut bytes = kept::encode(&purge.scopes, purge.mode, &asked);
             let name = repeat::name(&bytes);
             let mut at = 0;
             for (place, cdn) in self.cdns.iter().enumerate() {
@@ -125,7 +127,10 @@ impl PurgeFollower for Inside {
             outbox.bytes += bytes.len();
             let kept = match self.fleet {
                 Some(_) => bytes.clone().into(),
-                None => Arc::default(),
+                None => {
+                    kept::put_cdns(&mut bytes, self.names());
+                    Arc::default()
+                }
             };
             let open = Open { at, from: number, entry, bytes: bytes.len(), kept, name };
             outbox.open.insert(number, open);
@@ -146,6 +151,28 @@ impl PurgeFollower for Inside {
 impl Inside {
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the CDNs are called.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.cdns.iter().map(|cdn| &*cdn.config.name)
+    }
+
+    /// What an earlier process has left was for these CDNs: who has taken one away hears that nobody tells it any more.
+    fn tell_of_gone<'a>(&self, named: impl Iterator<Item = &'a String>) {
+        let mut gone: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in named.filter(|name| !self.names().any(|known| known == **name)) {
+            *gone.entry(name).or_default() += 1;
+        }
+        for (cdn, purges) in gone {
+            self.not_told.fetch_add(purges as u64, Relaxed);
+            tracing::warn!(
+                cdn,
+                purges,
+                "an earlier run has left purges that were for this CDN as well, and no [[cdn]] is called so any more: it is told of \
+                 none that it had not confirmed"
+            );
+        }
     }
 
     /// Where too much waits, what waits for the CDN with the longest queue becomes one purge of everything.
@@ -240,7 +267,7 @@ impl Inside {
         let outbox = self.outbox();
         for number in numbers {
             let Some(open) = outbox.open.get(number) else { continue };
-            let Kept { scopes, mode, asked } = kept::decode(&open.kept);
+            let Kept { scopes, mode, asked, cdns: _ } = kept::decode(&open.kept);
             for (place, cdn) in self.cdns.iter().enumerate() {
                 let mut queue = cdn.queue();
                 if open.at & 1_u32 << place == 0 || queue.contains(*number) {
@@ -259,13 +286,17 @@ impl Inside {
 
     fn replace(&self, outbox: &mut Outbox, number: u64, purge: &MadePurge) {
         let asked = purge.asked.clone().unwrap_or_else(|| Trail::ask("application"));
-        let bytes = kept::encode(&[Scope::Everything], Mode::Hard, &asked);
+        let mut bytes = kept::encode(&[Scope::Everything], Mode::Hard, &asked);
+        let name = repeat::name(&bytes);
+        if self.fleet.is_none() {
+            kept::put_cdns(&mut bytes, self.names());
+        }
         outbox.last += 1;
         let (entry, length) = (outbox.last, bytes.len());
         let Some(open) = outbox.open.get_mut(&number) else { return };
         let before = std::mem::replace(&mut open.entry, entry);
         let freed = std::mem::replace(&mut open.bytes, length);
-        open.name = repeat::name(&bytes);
+        open.name = name;
         if self.fleet.is_some() {
             open.kept = bytes.clone().into();
         }

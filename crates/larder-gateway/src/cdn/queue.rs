@@ -37,6 +37,9 @@ use super::driver::{What, Wish};
 
 /// To fill a call no more purges are passed over that came by other caches.
 const MOST_PASSED_OVER: usize = 1000;
+/// Of a purge that comes to no call.
+const NO_URL: &str =
+    "it names no URL (https://host/path), by which alone a CDN has anything: there was no call";
 
 /// What one CDN is still to be told of. Purges are named by their numbers, which grow.
 #[derive(Debug)]
@@ -539,6 +542,7 @@ impl Queue {
         let failure = purge.failure.as_ref().filter(|_| state == State::Failed);
         let reason = match failure.or(reason) {
             None if from < to => Some("too many purges waited: everything is purged".into()),
+            None if purge.wishes.is_empty() && state == State::Confirmed => Some(NO_URL.into()),
             reason => reason.cloned(),
         };
         self.changes.push(Change { from, to, state, batch, vendor_id, reason });

@@ -67,6 +67,8 @@ fn fastly_s() {
         (404, FASTLY_NO_SERVICE, "refused 404: Cannot load service"),
         (500, "<html>", "later None 500"),
         (200, "{\"status\":\"o", "later None 200, and not readable"),
+        (204, "", "later None 204, which does not say that it is done"),
+        (301, "", "refused 301: its API is elsewhere"),
     ] {
         let said = told(&driver, &call, &answer(status, &[], body));
         assert!(said.starts_with(expected), "{said}");

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use larder::Mode;
-use larder_gateway::cdn::driver::Driver;
 use serde_json::{Value, json};
 
 use crate::{
-    client::{End, send, settle},
+    client::{End, settle},
     documented::GOOGLE_RUNNING,
     double::{Double, Mishap, Reply, Seen, Vendor},
     setups::{everything, google, host, prefix, tags, url},
@@ -133,25 +132,4 @@ async fn an_operation_that_fails_is_told_with_its_reason() {
     let double = Double::of(vendor, &[]).await;
     let told = settle(&google(&double.api()), &tags(1, Mode::Hard), "purge-1").await;
     assert_eq!(told.ends, [Some(End::Not("it broke".to_owned()))]);
-}
-
-#[tokio::test]
-async fn a_token_that_was_renewed_is_used() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
-    std::fs::write(&file, "first\n").unwrap();
-    let double = Double::of(Google { token: "first", ..Google::default() }, &[]).await;
-    let text = format!(
-        "project = \"blog-1\"\nurl_map = \"web\"\ntoken_file = {:?}\napi = {:?}",
-        file.display().to_string(),
-        double.api()
-    );
-    let config: larder_gateway::cdn::drivers::google::Config = toml::from_str(&text).unwrap();
-    let driver = config.driver(&larder_gateway::cdn::drivers::OfProcess).unwrap();
-    for token in ["first", "second"] {
-        std::fs::write(&file, token).unwrap();
-        double.look(|vendor| vendor.token = token);
-        let probe = driver.probes(std::time::SystemTime::now()).remove(0);
-        assert_eq!(send(&probe).await.unwrap().head.status, 200, "{token}");
-    }
 }

@@ -90,7 +90,7 @@ async fn what_counts_as_done_is_as_said() {
     let double = Double::of(Any::default(), &[]).await;
     let text = format!("[everything]\nurl = \"{}/all\"\ndone = [200]", double.api());
     let told = settle(&template(&text), &[everything(Mode::Hard)], "p").await;
-    assert_eq!(told.ends, [Some(End::Not("202".to_owned()))]);
+    assert_eq!(told.ends, [Some(End::Not("202, which \"done\" does not name".to_owned()))]);
     let text = text.replace("200", "202");
     let told = settle(&template(&text), &tags(3, Mode::Hard), "p").await;
     assert_eq!(told.ends, vec![Some(End::Done); 3], "tags are a part of everything");
@@ -137,6 +137,9 @@ fn an_answer_is_read_by_the_table_of_its_call() {
     {
         let call = driver.calls(&[wish], "p", now).remove(0);
         assert!(matches!(driver.said(&call, &answer(done), now), Said::Done { .. }), "{done}");
-        assert!(matches!(driver.said(&call, &answer(not), now), Said::Refused { .. }), "{not}");
+        for refused in [not, 302, 400, 404] {
+            let said = driver.said(&call, &answer(refused), now);
+            assert!(matches!(said, Said::Refused { .. }), "{refused}");
+        }
     }
 }

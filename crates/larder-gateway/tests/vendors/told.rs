@@ -37,6 +37,7 @@ impl Told {
             bounds: bounds(driver.bounds()),
             account: None,
             driver,
+            secrets: Vec::new(),
             timeout,
             tls: None,
         };

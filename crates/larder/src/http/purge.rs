@@ -21,7 +21,8 @@ use crate::{
 impl HttpCache {
     /// [`Cache::purge`](crate::Cache::purge), with keys and prefixes that may be URIs in any spelling:
     /// whatever is stored for that URI, or for one that begins so or is the same as one that does; any
-    /// other key as it is. One that begins with `//` is for `http` and for `https`. However many spellings that is, it is one purge with one number.
+    /// other key as it is. One without a scheme (`example.org/a`, `//example.org/a`) is for `http` and for `https`. However many
+    /// spellings that is, it is one purge with one number.
     ///
     /// # Errors
     ///
@@ -112,14 +113,30 @@ fn borrowed(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
-/// `//example.org/a` is for whichever scheme.
+/// `//example.org/a` is for whichever scheme, and so is `example.org/a`, which is a key as it stands as well.
 fn in_each_scheme(written: &str, stored: fn(&str) -> Vec<String>) -> Option<Vec<String>> {
-    written
-        .starts_with("//")
-        .then(|| SCHEMES.iter().flat_map(|scheme| stored(&format!("{scheme}:{written}"))).collect())
+    let rest = without_scheme(written)?;
+    let in_schemes = SCHEMES.iter().flat_map(|scheme| stored(&format!("{scheme}://{rest}")));
+    let as_it_stands = (rest.len() == written.len()).then(|| written.to_owned());
+    Some(in_schemes.chain(as_it_stands).collect())
 }
 
 const SCHEMES: [&str; 2] = ["http", "https"];
+
+/// What begins with a host, and names no scheme before it: from that host on. A star may stand in it.
+fn without_scheme(written: &str) -> Option<&str> {
+    if let Some(rest) = written.strip_prefix("//") {
+        return Some(rest);
+    }
+    let authority = &written[..written.find(['/', '?', '#']).unwrap_or(written.len())];
+    let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]*".contains(&byte);
+    let is_host = !authority.is_empty()
+        // A scheme, or the beginning of one; or a pattern for whatever comes before.
+        && !authority.ends_with(':')
+        && !authority.starts_with('*')
+        && authority.bytes().all(of_host);
+    is_host.then_some(written)
+}
 
 /// Under which keys the answers for this URI are stored, or this key is. Often they are the same; the
 /// key of a QUERY is no URI.
@@ -151,10 +168,7 @@ fn stored_prefixes(written: &str) -> Vec<String> {
 /// no star is in them; what follows is written as in keys, and as it stands here.
 fn stored_globs(written: &Glob) -> Vec<Glob> {
     let text = written.to_string();
-    let texts: Vec<String> = match text.starts_with("//") {
-        true => SCHEMES.iter().flat_map(|scheme| spelt(&format!("{scheme}:{text}"))).collect(),
-        false => spelt(&text),
-    };
+    let texts = in_each_scheme(&text, spelt).unwrap_or_else(|| spelt(&text));
     let mut globs: Vec<_> = texts.iter().filter_map(|text| Glob::new(text).ok()).collect();
     if !globs.contains(written) {
         globs.push(written.clone());
@@ -261,7 +275,7 @@ mod tests {
         for (written, stored) in rows {
             assert_eq!(stored_keys(written), [stored, written]);
         }
-        for key in ["http://a/", "/a", "http://me@a/", "http://a/b QUERY x"] {
+        for key in ["http://a/", "/a", "http://me@a/", "http://a/b QUERY x", "me@a/", "a b"] {
             assert_eq!(stored_keys(key), [key]);
         }
     }
@@ -278,6 +292,23 @@ mod tests {
         assert_eq!(globs, ["http://a/b/*", "https://a:80/b/*", "//A:80/b/*"]);
         let globs = stored_globs(&Glob::new("HTTPS://A:443/B*").unwrap());
         assert_eq!(globs[0].to_string(), "https://a/B*");
+        // As one says it who has only a host in mind.
+        let keys = stored_keys("A:/b");
+        let as_it_stands = "A:/b".to_owned();
+        assert_eq!(keys, [as_it_stands], "it may be a scheme");
+        for written in ["A/b", "A?b", "a.example:8080/b", "[::1]/b", "A"] {
+            let keys = stored_keys(written);
+            let both = stored_keys(&format!("//{written}"));
+            assert!(both.iter().all(|key| keys.contains(key)), "{written}: {keys:?}");
+            assert_eq!(keys.last().map(String::as_str), Some(written), "it may be one of its own");
+            let prefixes = stored_prefixes(written);
+            let both = stored_prefixes(&format!("//{written}"));
+            assert!(both.iter().all(|prefix| prefixes.contains(prefix)), "{prefixes:?}");
+        }
+        let globs = stored_globs(&Glob::new("*.A/b/*").unwrap());
+        assert_eq!(globs.len(), 1, "whatever comes before");
+        let globs = stored_globs(&Glob::new("A.*/b/*").unwrap());
+        assert!(globs.iter().any(|glob| glob.fits("https://a.example/b/c")), "{globs:?}");
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl OnDisk {
         entries: &BTreeMap<u64, Arc<[u8]>>,
         done: &[u64],
     ) -> io::Result<()> {
+        self.is_in_place()?;
         let mut bytes = Vec::new();
         if entries.is_empty() && done.is_empty() {
             return Ok(());
@@ -114,6 +115,20 @@ impl OnDisk {
         Ok(())
     }
 
+    /// Whether the next who opens the file finds this one as it was written. Otherwise somebody has removed it, or moved it away,
+    /// or cut it off, and whatever is written is written for nobody.
+    pub(super) fn is_in_place(&self) -> io::Result<()> {
+        let is_gone = match fs::metadata(&self.path) {
+            Ok(found) => found.len() != self.bytes || !is_same(&found, &self.file.metadata()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error),
+        };
+        match is_gone {
+            true => Err(io::Error::other("somebody has removed the file, or written to it")),
+            false => Ok(()),
+        }
+    }
+
     /// Nothing in it is of use any more.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         if self.bytes == HEADER.len() as u64 {
@@ -124,11 +139,28 @@ impl OnDisk {
         Ok(())
     }
 
+    /// What stands in its place now may be somebody else's, who would lose it.
+    fn is_ours(&self) -> io::Result<()> {
+        let mut begins = Vec::new();
+        match File::open(&self.path) {
+            Ok(found) => found.take(HEADER.len() as u64).read_to_end(&mut begins)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match HEADER.starts_with(&begins) {
+            true => Ok(()),
+            false => Err(io::Error::other(
+                "somebody has put another file in its place, which is left as it is",
+            )),
+        }
+    }
+
     /// Makes another one with these alone, and puts it in the place of this one.
     pub(super) fn replace<'a>(
         &mut self,
         live: impl Iterator<Item = (u64, &'a [u8])>,
     ) -> io::Result<()> {
+        self.is_ours()?;
         let new = beside(&self.path, ".new");
         let mut bytes = HEADER.to_vec();
         live.for_each(|(number, payload)| record::put_entry(&mut bytes, number, payload));
@@ -144,6 +176,18 @@ impl OnDisk {
         (self.file, self.bytes) = (file, bytes.len() as u64);
         Ok(())
     }
+}
+
+#[cfg(unix)]
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Nobody moves a file away that is open.
+#[cfg(not(unix))]
+fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
 }
 
 fn lock(path: &Path) -> Result<File, OutboxError> {

@@ -30,6 +30,9 @@ pub(super) struct Read {
     pub(super) last: u64,
     /// So far the file is sound.
     pub(super) sound_bytes: usize,
+    /// So many bytes behind that are no whole record, and none follows them: a write was cut short there, or somebody has cut
+    /// off the end.
+    pub(super) torn_bytes: usize,
     /// There are records behind bytes that are none: some that were written are lost. A write that was cut short leaves
     /// none behind it.
     pub(super) is_damaged: bool,
@@ -70,6 +73,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Read> {
     let Some(records) = bytes.strip_prefix(HEADER) else {
         // Its beginning was not written to the end.
         read.sound_bytes = 0;
+        read.torn_bytes = bytes.len();
         return HEADER.starts_with(bytes).then_some(read);
     };
     let mut rest = records;
@@ -78,6 +82,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Read> {
         rest = after;
     }
     read.sound_bytes = bytes.len() - rest.len();
+    // Zeros are what a crash leaves of a file that was to grow.
+    read.torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     while let Some(at) = rest.windows(MARK.len()).position(|window| window == MARK) {
         rest = &rest[at..];
         match next(rest) {
@@ -166,6 +172,9 @@ mod tests {
             if length >= HEADER.len() {
                 assert_eq!(super::read(&zeros).unwrap(), read, "{length}");
             }
+            let is_whole = length == 0
+                || length >= HEADER.len() && (length - HEADER.len()).is_multiple_of(record);
+            assert_eq!(read.torn_bytes == 0, is_whole, "{length}");
         }
     }
 

@@ -2,43 +2,71 @@
 
 use std::{
     fmt,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::AcqRel},
+    },
+    time::Duration,
 };
 
 use http::HeaderValue;
+use tokio::{task::spawn_blocking, time::timeout};
 
-/// What proves who asks. One in a file is read each time it is needed: it may be renewed. Its `Debug` shows nothing of it.
+/// What proves who asks. Clones are one. Its `Debug` shows nothing of it.
 #[derive(Clone)]
-pub struct Secret {
-    /// Clones have the same. Held for moments.
-    last: Arc<Mutex<Arc<str>>>,
-    file: Option<Arc<Path>>,
+pub struct Secret(Arc<Inside>);
+
+struct Inside {
+    /// Held for moments.
+    last: Mutex<Arc<str>>,
+    file: Option<PathBuf>,
+    /// The file is being read, which may hang.
+    is_read: AtomicBool,
 }
 
 /// More is no secret but somebody's log.
 const MOST_BYTES: u64 = 64 * 1024;
+/// A file that takes longer to be read is not waited for.
+const DISK: Duration = Duration::from_secs(1);
 
 impl Secret {
     /// A text that can stand in a field; white space around it is no part of it. `None`: it is empty, or cannot.
     pub fn new(text: &str) -> Option<Secret> {
-        Some(Secret { last: Arc::new(Mutex::new(plain(text)?)), file: None })
+        Some(Secret::of(plain(text)?, None))
+    }
+
+    fn of(last: Arc<str>, file: Option<PathBuf>) -> Secret {
+        let (last, is_read) = (Mutex::new(last), AtomicBool::new(false));
+        Secret(Arc::new(Inside { last, file, is_read }))
     }
 
     /// The secret in the first line of a file.
     fn in_file(file: &Path) -> Result<Secret, String> {
-        let last = Arc::new(Mutex::new(of_file(file)?));
-        Ok(Secret { last, file: Some(file.into()) })
+        Ok(Secret::of(of_file(file)?, Some(file.to_owned())))
     }
 
-    /// What it is now; of a file that cannot be read, what it was last: who renews it may be writing.
-    pub(super) fn reveal(&self) -> Arc<str> {
-        let read = self.file.as_deref().and_then(|file| of_file(file).ok());
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(read) = read {
-            *last = read;
+    /// Reads its file, if it is in one: it may have been renewed. One that cannot be read, or not within a second, leaves it as it
+    /// was: who renews it may be writing, and a disk that hangs keeps one thread and no call.
+    pub(in crate::cdn) async fn renew(&self) {
+        if self.0.file.is_none() || self.0.is_read.swap(true, AcqRel) {
+            return;
         }
-        Arc::clone(&last)
+        let read = self.clone();
+        let read = spawn_blocking(move || {
+            let Inside { last, file, is_read } = &*read.0;
+            if let Some(secret) = file.as_deref().and_then(|file| of_file(file).ok()) {
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = secret;
+            }
+            is_read.swap(false, AcqRel);
+        });
+        // It goes on without it.
+        timeout(DISK, read).await.ok();
+    }
+
+    /// What it was when it was read last.
+    pub(super) fn reveal(&self) -> Arc<str> {
+        Arc::clone(&self.0.last.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// As the value of a field, which no log shows either.
@@ -147,22 +175,49 @@ mod tests {
         assert!(!shown.contains("s3cret"), "{shown}");
     }
 
-    #[test]
-    fn a_secret_in_a_file_is_what_stands_there_now() {
+    #[tokio::test]
+    async fn a_secret_in_a_file_is_what_stands_there_when_it_is_renewed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "one\n").unwrap();
         let secret = OfProcess.read("token", Some(&file), None).unwrap();
         assert_eq!(secret.field("Bearer "), "Bearer one");
         std::fs::write(&file, "two\n").unwrap();
+        secret.renew().await;
         assert_eq!(secret.clone().field("Bearer "), "Bearer two");
         // Who renews it may be writing.
         for unreadable in ["", "\n", "a\u{e9}\n"] {
             std::fs::write(&file, unreadable).unwrap();
+            secret.renew().await;
             assert_eq!(&*secret.reveal(), "two", "{unreadable:?}");
         }
         std::fs::remove_file(&file).unwrap();
+        secret.renew().await;
         assert_eq!(&*secret.reveal(), "two");
+    }
+
+    /// A pipe that nobody writes to is opened never.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_that_hangs_keeps_nobody_for_long_and_is_asked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "one\n").unwrap();
+        let secret = OfProcess.read("token", Some(&file), None).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            secret.renew().await;
+        }
+        assert!(began.elapsed() < 5 * DISK, "{:?}", began.elapsed());
+        assert_eq!(&*secret.reveal(), "one");
+        // What is written in the end is what counts.
+        std::fs::write(&file, "two\n").unwrap();
+        while &*secret.reveal() != "two" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     #[test]

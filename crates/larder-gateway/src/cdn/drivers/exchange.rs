@@ -108,13 +108,23 @@ pub(super) fn until(answer: &Answer, name: &str, now: SystemTime) -> Option<Dura
     Some(at.duration_since(now).unwrap_or_default().min(LONGEST_WAIT))
 }
 
-/// What an answer means that is no success: what passes by itself, or when somebody mends credentials, is asked again; the rest
+/// What an answer means that does not say that it is done: what passes by itself, or when somebody mends credentials, is asked again; the rest
 /// is refused.
 pub(super) fn failed(answer: &Answer, now: SystemTime) -> Said {
     let why = why(answer);
-    match is_passing(answer.head.status) {
-        true => Said::Later { after: retry_after(answer, now), why },
-        false => Said::Refused { why },
+    let after = retry_after(answer, now);
+    match answer.head.status {
+        // It is none of those that mean done: nobody knows what has become of the purge, or it was something on the way that has
+        // answered.
+        status if status.is_success() => {
+            Said::Later { after, why: format!("{why}, which does not say that it is done") }
+        }
+        // What it leads to may be somebody else, who is told no credentials.
+        status if status.is_redirection() => Said::Refused {
+            why: format!("{why}: its API is elsewhere, and no redirect is followed"),
+        },
+        status if is_passing(status) => Said::Later { after, why },
+        _ => Said::Refused { why },
     }
 }
 

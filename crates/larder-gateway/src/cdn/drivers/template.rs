@@ -19,7 +19,7 @@ use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
     escape::{percent, short},
-    exchange::{With, call, failed},
+    exchange::{With, call, failed, why},
     naming,
 };
 use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
@@ -409,6 +409,10 @@ impl Driver for Template {
         let request = call.head.extensions.get().and_then(|kind| self.request(*kind));
         match request.is_some_and(|request| request.is_done(status)) {
             true => Said::Done { id: None },
+            // It may be another step of the same, and whoever wrote the table knows best.
+            false if answer.head.status.is_success() => {
+                Said::Refused { why: format!("{}, which \"done\" does not name", why(answer)) }
+            }
             false => failed(answer, now),
         }
     }

@@ -439,7 +439,7 @@ impl Worker {
         loop {
             let taken = self.cdn().rate().take(Instant::now());
             match taken {
-                Ok(()) => return true,
+                Ok(()) => break,
                 Err(at) if at > deadline => {
                     sleep_until(deadline).await;
                     return false;
@@ -447,6 +447,11 @@ impl Worker {
                 Err(at) => sleep_until(at).await,
             }
         }
+        // The call is made after this, with what proves who asks.
+        for secret in &self.cdn().config.secrets {
+            secret.renew().await;
+        }
+        true
     }
 
     async fn send(&self, call: &Call) -> Heard {

@@ -1,6 +1,7 @@
 //! The checks of CDNs, and of what they have still to be told.
 
 use std::{
+    cell::RefCell,
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     path::Path,
@@ -62,6 +63,8 @@ struct Beside<'a, 'c> {
     check: &'a Check<'c>,
     /// Of the vendor's table.
     path: String,
+    /// Those that were asked for.
+    read: &'a RefCell<Vec<Secret>>,
 }
 
 impl Secrets for Beside<'_, '_> {
@@ -73,7 +76,9 @@ impl Secrets for Beside<'_, '_> {
     ) -> Result<Secret, Wrong> {
         let path = format!("{}.{key}_file", self.path);
         let file = file.map(|file| self.check.places.resolve(&path, file));
-        OfProcess.read(key, file.as_deref(), variable)
+        let secret = OfProcess.read(key, file.as_deref(), variable)?;
+        self.read.borrow_mut().push(secret.clone());
+        Ok(secret)
     }
 }
 
@@ -106,7 +111,7 @@ impl Check<'_> {
     }
 
     fn cdn(&mut self, path: &str, part: &CdnPart) -> Option<CdnConfig> {
-        let driver = self.driver(path, part)?;
+        let (driver, secrets) = self.driver(path, part)?;
         let name = part.name.as_deref().unwrap_or(driver.vendor());
         if !is_name_of(name) {
             self.note(&format!("{path}.name"), NAME);
@@ -161,16 +166,17 @@ impl Check<'_> {
         let tls = tls.map_err(|error| self.note(&of_ca, error.to_string())).ok();
         let (name, public) = (name.into(), Public { hosts, scheme });
         let account = part.account.as_deref().map(Arc::from);
-        Some(CdnConfig { name, driver, public, bounds, account, timeout, tls })
+        Some(CdnConfig { name, driver, secrets, public, bounds, account, timeout, tls })
     }
 
-    fn driver(&mut self, path: &str, part: &CdnPart) -> Option<Arc<dyn Driver>> {
+    fn driver(&mut self, path: &str, part: &CdnPart) -> Option<(Arc<dyn Driver>, Vec<Secret>)> {
+        let read = RefCell::default();
         let mut drivers: Vec<(&str, Made)> = Vec::new();
         macro_rules! each {
             ($($vendor:ident),*) => {$(
                 if let Some(config) = &part.$vendor {
                     let vendor = stringify!($vendor);
-                    let secrets = Beside { check: self, path: format!("{path}.{vendor}") };
+                    let secrets = Beside { check: self, path: format!("{path}.{vendor}"), read: &read };
                     let driver = config.driver(&secrets);
                     drivers.push((vendor, driver.map(|driver| Arc::new(driver) as Arc<dyn Driver>)));
                 }
@@ -198,7 +204,7 @@ impl Check<'_> {
             };
             self.note(&at, format!("{vendor}.{key}: {what}"));
         };
-        driver.map_err(told).ok()
+        Some((driver.map_err(told).ok()?, read.into_inner()))
     }
 
     pub(super) fn outbox(

@@ -185,7 +185,7 @@ impl Outbox {
     fn restore(
         &mut self,
         journal: Journal,
-        Found { entries, last, is_damaged }: Found,
+        Found { entries, last, is_damaged, torn_bytes: _ }: Found,
         now: Moment,
     ) {
         self.last = last;
@@ -213,7 +213,7 @@ impl Outbox {
     /// The file, which the other process has left. What it had from here is in there, or the tier has it. What it made itself
     /// is sent from here, under numbers that are nobody's: both have gone on counting from the same one.
     pub(super) fn resume(&mut self, OutboxFile { journal, found }: OutboxFile, now: Moment) {
-        let Found { entries, last, is_damaged } = found;
+        let Found { entries, last, is_damaged, torn_bytes: _ } = found;
         let waits = |number: u64| {
             self.outstanding.binary_search_by_key(&number, |it| it.number).is_ok()
                 || self.unconfirmed.iter().any(|it| it.number == number)

@@ -36,6 +36,12 @@ impl OutboxFile {
         self.found.is_damaged
     }
 
+    /// So many bytes at its end are no whole purge: a crash leaves such of one that nobody was told to be on disk, or somebody has
+    /// cut off the end.
+    pub fn torn_bytes(&self) -> usize {
+        self.found.torn_bytes
+    }
+
     /// How many purges an earlier process has left.
     pub fn left(&self) -> usize {
         self.found.entries.len()
