@@ -64,7 +64,7 @@ pub fn same_origin(one: &Uri, other: &Uri) -> bool {
     }
 }
 
-/// `scheme://host[:port]`, in small letters and without the port that goes without saying
+/// `scheme://host[:port]`, in small letters, without a dot behind the host and without the port that goes without saying
 /// (RFC 9110 §4.2.3). `None` if scheme or host are missing, or if there is user information or a port
 /// that is none.
 pub fn origin(uri: &Uri) -> Option<String> {
@@ -231,11 +231,12 @@ fn has_small_hex(target: &[u8]) -> bool {
 /// Whether this is a name in small letters, without a port or with one that does not go without saying.
 fn is_common_host(host: &[u8], default_port: u16) -> bool {
     if kinds(host) & NO_HOST == 0 {
-        return !host.is_empty();
+        return !matches!(host, [] | [.., b'.']);
     }
     let name_end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
     let (name, port) = host.split_at(name_end);
-    !name.is_empty() && kinds(name) & NO_HOST == 0 && is_other_port(port, default_port)
+    let is_name = !matches!(name, [] | [.., b'.']) && kinds(name) & NO_HOST == 0;
+    is_name && is_other_port(port, default_port)
 }
 
 /// The kinds of all of these bytes.
@@ -297,6 +298,8 @@ fn push_origin(uri: &Uri, out: &mut String) -> Option<()> {
         None | Some("") => None,
         Some(port) => Some(port.parse::<u16>().ok()?),
     };
+    // A final dot says that a name is whole (RFC 1034 §3.1), as all are here.
+    let host = host.trim_end_matches('.');
     if host.is_empty() {
         return None;
     }

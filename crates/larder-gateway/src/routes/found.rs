@@ -5,12 +5,12 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 use http::Method;
 
-/// So many are known to each thread, each at the place that its hash says.
-const ROWS: usize = 256;
+/// So many are known to each thread, each at one of the two places that its hash says.
+const ROWS: usize = 1024;
 /// Longer ones, host and target together, are looked for each time.
 const LONGEST: usize = 250;
 
-/// What one thread knows: some 80 KiB at most, of which nothing is there before the first route is found.
+/// What one thread knows: some 320 KiB at most, of which nothing is there before the first route is found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     rows: Box<[Row]>,
@@ -23,6 +23,7 @@ pub(super) struct Asking<'a> {
     /// The routes that are asked, and the method.
     of: u64,
     host: &'a [u8],
+    /// Without its query, where that does not decide.
     target: &'a [u8],
 }
 
@@ -55,6 +56,16 @@ impl<'a> Asking<'a> {
     }
 }
 
+impl Row {
+    #[inline]
+    fn is_of(&self, asking: Asking<'_>) -> bool {
+        self.of == asking.of && {
+            let (host, target) = self.text.split_at(self.host);
+            target == asking.target && host == asking.host
+        }
+    }
+}
+
 /// Where what is found for a request is remembered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowOf(usize);
@@ -67,19 +78,19 @@ impl Found {
         hasher.write(asking.target);
         hasher.write(asking.host);
         let at = hasher.finish() as usize % ROWS;
-        let row = self.rows.get(at).ok_or(RowOf(at))?;
-        let is_it = row.of == asking.of && {
-            let (host, target) = row.text.split_at(row.host);
-            target == asking.target && host == asking.host
-        };
-        if is_it { Ok(row.place) } else { Err(RowOf(at)) }
+        let (first, second) = (self.rows.get(at).ok_or(RowOf(at))?, &self.rows[at ^ 1]);
+        if first.is_of(asking) {
+            return Ok(first.place);
+        }
+        if second.is_of(asking) { Ok(second.place) } else { Err(RowOf(at)) }
     }
 
-    /// This place was found for it. What this row was of before is looked for again.
+    /// This place was found for it, and is the first to be looked at. What the second row was of before is looked for again.
     pub(super) fn remember(&mut self, RowOf(at): RowOf, asking: Asking<'_>, place: usize) {
         if self.rows.is_empty() {
             self.rows = vec![Row::default(); ROWS].into();
         }
+        self.rows.swap(at, at ^ 1);
         let row = &mut self.rows[at];
         let Asking { of, host, target } = asking;
         (row.of, row.place, row.host) = (of, place, host.len());
@@ -118,6 +129,39 @@ mod tests {
     }
 
     #[test]
+    fn two_whose_places_are_the_same_are_both_known_and_the_third_takes_that_of_the_first() {
+        let mut found = Found::default();
+        let target = |number: usize| format!("/{number}");
+        let place = |target: &str| {
+            let asking = Asking::of(1, &Method::GET, b"a", target.as_bytes()).unwrap();
+            let RowOf(at) = found.place(asking).unwrap_err();
+            at
+        };
+        let first = place(&target(0));
+        let same: Vec<_> =
+            (0..).map(target).filter(|target| place(target) == first).take(3).collect();
+        let ask = |target: &str, found: &mut Found, place| {
+            let asking = Asking::of(1, &Method::GET, b"a", target.as_bytes()).unwrap();
+            let known = found.place(asking);
+            if let Err(row) = known {
+                found.remember(row, asking, place);
+            }
+            known.ok()
+        };
+        assert_eq!([ask(&same[0], &mut found, 0), ask(&same[1], &mut found, 1)], [None, None]);
+        assert_eq!(
+            [ask(&same[0], &mut found, 0), ask(&same[1], &mut found, 1)],
+            [Some(0), Some(1)]
+        );
+        assert_eq!(ask(&same[2], &mut found, 2), None);
+        assert_eq!(
+            [ask(&same[1], &mut found, 1), ask(&same[2], &mut found, 2)],
+            [Some(1), Some(2)]
+        );
+        assert_eq!(ask(&same[0], &mut found, 0), None);
+    }
+
+    #[test]
     fn what_is_long_or_of_another_method_is_not_remembered() {
         let long = [b'/'; LONGEST];
         assert!(Asking::of(1, &Method::GET, b"", &long).is_some());
@@ -135,6 +179,6 @@ mod tests {
             found.remember(row, asking, number);
         }
         let texts = found.rows.iter().map(|row| row.text.capacity());
-        assert!(texts.max() <= Some(LONGEST) && size_of::<Row>() * ROWS + LONGEST * ROWS < 80_000);
+        assert!(texts.max() <= Some(LONGEST) && size_of::<Row>() * ROWS + LONGEST * ROWS < 320_000);
     }
 }

@@ -257,7 +257,13 @@ impl Ways {
         if self.routes.is_empty() {
             return Some(self.at(None));
         }
-        let asking = Asking::of(self.routes.number, method, host, target.as_bytes());
+        // Where no route asks for the query, one path is found once, whatever stands behind it.
+        let whole = target.as_bytes();
+        let asked_for = match self.routes.ask_for_queries() {
+            true => whole,
+            false => memchr::memchr(b'?', whole).map_or(whole, |query| &whole[..query]),
+        };
+        let asking = Asking::of(self.routes.number, method, host, asked_for);
         let Some(asking) = asking else {
             let Fit { route, .. } = self.looked_for(method, host, target, lines)?;
             return Some(self.at(route));

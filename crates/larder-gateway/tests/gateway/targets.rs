@@ -131,7 +131,13 @@ async fn no_spelling_puts_anything_before_those_who_write_it_as_usual() {
         let (head, body) = wire.answer().await.into_text();
         (field(&head, "cache-status").unwrap().to_owned(), body)
     };
-    let odd = [("/p%6Fsts/1", "a"), ("/posts/1", "A"), ("/posts/1", "a:80")];
+    let odd = [
+        ("/p%6Fsts/1", "a"),
+        ("/posts/1", "A"),
+        ("/posts/1", "a:80"),
+        ("/posts/1", "a."),
+        ("/posts/1", "a.:80"),
+    ];
     for (target, host) in odd {
         let (said, body) = ask(target, host).await;
         assert!(said.ends_with(";detail=spelling"), "{said}");
