@@ -238,7 +238,8 @@ impl Reason {
             }
             Reason::OriginError => "The origin failed to answer.",
             Reason::VaryMiss => {
-                "What is stored for this URL is for requests that differ in a field that Vary names."
+                "What is stored for this URL is for requests that differ in a field that Vary names, in what their route asks for, \
+                 or in how the URL is written."
             }
             Reason::PartialMiss => "A part is stored, and not the part that was asked for.",
             Reason::MaxStale => "What is stored is stale, and the reader takes stale answers.",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{HeaderMap, Method, Uri, header};
-use larder::http::policy::key::RequestKey;
+use larder::http::policy::{key::RequestKey, uri};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,10 +14,7 @@ use super::{
     schema,
     settings::{Listener, Named, Settings},
 };
-use crate::{
-    downstream::ListenAddress,
-    routes::{Ambiguous, Way},
-};
+use crate::{downstream::ListenAddress, routes::Way};
 
 /// What holds for one request. As a text it is one screen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,8 +54,12 @@ pub fn explain(
     let explained = |refused, rules| Explained { method: method_name, url, refused, rules };
     let mut told = before_routes(settings, places, method, uri);
     let found = settings.ways.route(method, uri, fields);
-    let (Ok(route), Ok(way)) = (found, settings.ways.way(method, uri, fields)) else {
-        return explained(Some(format!("400: {Ambiguous}")), told);
+    let way = settings.ways.way(method, uri, fields);
+    let (route, way) = match (found, way) {
+        (Ok(route), Ok(way)) => (route, way),
+        (Err(ambiguous), _) | (_, Err(ambiguous)) => {
+            return explained(Some(format!("400: {ambiguous}")), told);
+        }
     };
     let effective = match route {
         Some(route) => &settings.rules_of_routes[route],
@@ -156,13 +157,19 @@ fn key(
     let recipe = way.policy.query_recipe();
     let key = RequestKey::of_uri(&recipe.of_uri(uri).unwrap_or_else(|| uri.clone()));
     match key {
+        // As a service may read it, it is what is stored under another key.
+        Some(key) if uri::has_dot_segments(key.as_str()) => {
+            Told::said("key", "none: it passes, by the dots in its path", Vec::new())
+        }
         Some(key) => {
             // Of the content nothing is known here (RFC 10008).
             let more = if method.as_str() == "QUERY" { ", and what the content is" } else { "" };
             let value = format!("{key}{more}");
             Told::said("key", value, said(&["query_allow", "query_deny", "query_sort"]))
         }
-        None => Told::said("key", "none: it passes", Vec::new()),
+        None => {
+            Told::said("key", "none: it passes, by its length or what stands in it", Vec::new())
+        }
     }
 }
 

@@ -71,10 +71,18 @@ pub struct RouteLimits {
     pub rate: Option<RateLimit>,
 }
 
-/// A path that services read in several ways, by which it belongs to different routes.
+/// A path that services read in several ways, so that nobody can say which route it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this path can be read in several ways, and by them it belongs to different routes")]
-pub struct Ambiguous;
+pub enum Ambiguous {
+    /// By them it belongs to different ones.
+    #[error("this path can be read in several ways, and by them it belongs to different routes")]
+    Routes,
+    /// They are more than are looked at.
+    #[error(
+        "this path can be read in more ways than are looked at: it is long, and has encoded slashes, backslashes or semicolons"
+    )]
+    TooMany,
+}
 
 /// The protocols beside HTTP that a route allows (RFC 9110 §7.8).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,10 +203,11 @@ impl Ways {
         let route = find(&uri::path_as_read(uri));
         let normal: Option<Uri> = uri::normal(uri).and_then(|normal| normal.parse().ok());
         let readings = readings::others(normal.as_ref().unwrap_or(uri).path());
+        let readings = readings.ok_or(Ambiguous::TooMany)?;
         let is_route = |reading: &String| find(&uri::as_read(reading)) == route;
-        match readings.is_some_and(|readings| readings.iter().all(is_route)) {
+        match readings.iter().all(is_route) {
             true => Ok(route),
-            false => Err(Ambiguous),
+            false => Err(Ambiguous::Routes),
         }
     }
 
@@ -397,7 +406,9 @@ mod tests {
         let uri: Uri = "http://a/x%2F%40me".parse().unwrap();
         assert_eq!(ways.route(&Method::GET, &uri, &HeaderMap::new()), Ok(None));
         let uri: Uri = "http://a/x%2F..%5C%40me".parse().unwrap();
-        assert_eq!(ways.route(&Method::GET, &uri, &HeaderMap::new()), Err(Ambiguous));
+        assert_eq!(ways.route(&Method::GET, &uri, &HeaderMap::new()), Err(Ambiguous::Routes));
+        let uri: Uri = format!("http://a/x{}", "%2F%5C%3B".repeat(300)).parse().unwrap();
+        assert_eq!(ways.route(&Method::GET, &uri, &HeaderMap::new()), Err(Ambiguous::TooMany));
     }
 
     proptest! {

@@ -68,6 +68,12 @@ fn what_follows_from_several_lines_is_told_with_each_of_them() {
     assert_eq!(get("http://a.test/me", "key"), "none: it passes | larder.toml:15");
     assert_eq!(get("http://a.test/events", "key"), "none: it passes | larder.toml:18");
     assert_eq!(told(text, "POST", "http://a.test/x", "key"), "none: it passes, by its method | ");
+    for dots in ["http://a.test/x/../y", "http://a.test/x/%2e", "http://a.test/."] {
+        assert_eq!(get(dots, "key"), "none: it passes, by the dots in its path | ", "{dots}");
+    }
+    assert!(get("http://a.test/x?/../y", "key").starts_with("http://a.test/x?/../y"));
+    let long = format!("http://a.test/{}", "x".repeat(9000));
+    assert!(get(&long, "key").starts_with("none: it passes, by its length"));
     // It is kept like a GET, by what it brings with it.
     let query = told(text, "QUERY", "http://a.test/x", "key");
     assert_eq!(query, get("http://a.test/x", "key").replace(" |", ", and what the content is |"));
