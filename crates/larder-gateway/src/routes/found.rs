@@ -23,7 +23,6 @@ pub(super) struct Asking<'a> {
     /// The routes that are asked, and the method.
     of: u64,
     host: &'a [u8],
-    /// Without its query, where that does not decide.
     target: &'a [u8],
 }
 

@@ -167,6 +167,15 @@ impl Fitting {
             && { self.parameters.iter() }.all(|(name, condition)| condition.is_met_in(query, name))
     }
 
+    /// Whether it fits a request. Apart, since few have to be asked so much.
+    #[inline(never)]
+    fn fits_whole(&self, asked: &Asked<'_>, known: Known, depends_on_fields: &mut bool) -> bool {
+        self.fits_but_for_fields(asked, known) && {
+            *depends_on_fields |= !self.fields.is_empty();
+            self.fits_fields(asked)
+        }
+    }
+
     fn asks_beyond_host_and_path(&self) -> bool {
         let Fitting { host: _, path: _, regex, methods, fields, parameters } = self;
         regex.is_some() || methods.is_some() || !fields.is_empty() || !parameters.is_empty()
@@ -257,19 +266,22 @@ impl Routes {
     pub(crate) fn fit(&self, asked: &Asked<'_>) -> Fit {
         let (mut found, mut depends_on_fields) = (usize::MAX, false);
         self.each_list(asked, |list, known| {
-            let before = list.iter().take_while(|candidate| candidate.at < found);
-            let fits = |candidate: &&Candidate| match candidate.asks {
-                Asks::Nothing => true,
-                Asks::Parts(parts) => asked.path.has(known.parts, parts),
-                Asks::More => {
-                    let route = &self.routes[candidate.at];
-                    route.fits_but_for_fields(asked, known) && {
-                        depends_on_fields |= !route.fields.is_empty();
-                        route.fits_fields(asked)
-                    }
+            for candidate in list {
+                if candidate.at >= found {
+                    break;
                 }
-            };
-            found = { before }.find(fits).map_or(found, |candidate| candidate.at);
+                let fits = match candidate.asks {
+                    Asks::Nothing => true,
+                    Asks::Parts(parts) => asked.path.has(known.parts, parts),
+                    Asks::More => {
+                        self.routes[candidate.at].fits_whole(asked, known, &mut depends_on_fields)
+                    }
+                };
+                if fits {
+                    found = candidate.at;
+                    break;
+                }
+            }
         });
         Fit { route: (found != usize::MAX).then_some(found), depends_on_fields }
     }

@@ -16,7 +16,7 @@ pub struct Path<'a> {
 impl<'a> Path<'a> {
     /// Written as services read it (`larder_policy::uri::as_read`).
     pub fn new(text: &'a str) -> Path<'a> {
-        let mut path = Path { text, ends: [0; KNOWN_ENDS], parts: 0 };
+        let mut path = Path { text, ..Path::empty() };
         // What a path begins with is a slash, and a part follows.
         let slashes = text.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'/');
         slashes.for_each(|(at, _)| path.end_part(at));
@@ -26,15 +26,21 @@ impl<'a> Path<'a> {
         path
     }
 
-    /// The path in a target, and the query. `None`: something in the path is encoded or should be, a part is empty, begins
-    /// with a dot or has parameters. One look at each byte.
+    /// None yet.
     #[inline]
-    pub(super) fn plain(target: &'a str) -> Option<(Path<'a>, &'a str)> {
+    pub(super) fn empty() -> Path<'a> {
+        Path { text: "", ends: [0; KNOWN_ENDS], parts: 0 }
+    }
+
+    /// Makes this empty one the path in a target; its query. `None`: something in the path is encoded or should be, a part is
+    /// empty, begins with a dot or has parameters. One look at each byte, and it is written where it is to stand.
+    #[inline]
+    pub(super) fn read_plain(&mut self, target: &'a str) -> Option<&'a str> {
         let bytes = target.as_bytes();
         if bytes.first() != Some(&b'/') {
             return None;
         }
-        let mut path = Path { text: target, ends: [0; KNOWN_ENDS], parts: 0 };
+        self.text = target;
         let mut query = "";
         for (at, &byte) in bytes.iter().enumerate().skip(1) {
             if !MATTERS[usize::from(byte)] {
@@ -42,17 +48,17 @@ impl<'a> Path<'a> {
             }
             match byte {
                 b'/' | b'.' if bytes[at - 1] == b'/' => return None,
-                b'/' => path.end_part(at),
+                b'/' => self.end_part(at),
                 b'.' => {}
                 b'?' => {
-                    (path.text, query) = (&target[..at], &target[at + 1..]);
+                    (self.text, query) = (&target[..at], &target[at + 1..]);
                     break;
                 }
                 _ => return None,
             }
         }
-        path.end_part(path.text.len());
-        Some((path, query))
+        self.end_part(self.text.len());
+        Some(query)
     }
 
     /// As it was given.
@@ -100,6 +106,12 @@ const MATTERS: [bool; 256] = {
 mod tests {
     use super::*;
 
+    fn plain(target: &str) -> Option<(Path<'_>, &str)> {
+        let mut path = Path::empty();
+        let query = path.read_plain(target)?;
+        Some((path, query))
+    }
+
     fn ends(path: Path<'_>) -> Vec<usize> {
         (1..=KNOWN_ENDS + 1).map_while(|parts| path.end_of(parts)).collect()
     }
@@ -141,7 +153,7 @@ mod tests {
     #[test]
     fn no_more_ends_are_known_than_routes_are_found_by() {
         let long = "/a".repeat(KNOWN_ENDS + 3);
-        let (plain, _) = Path::plain(&long).unwrap();
+        let (plain, _) = plain(&long).unwrap();
         assert_eq!(ends(plain).len(), KNOWN_ENDS);
         assert_eq!(ends(Path::new(&long)), ends(plain));
         assert_eq!(plain.as_str(), long);
@@ -167,7 +179,7 @@ mod tests {
             ("/a\\b", None),
             ("/@a:b", Some(("/@a:b", ""))),
         ] {
-            let plain = Path::plain(target);
+            let plain = plain(target);
             assert_eq!(plain.map(|(path, query)| (path.as_str(), query)), parts, "{target}");
             if let Some((path, _)) = plain {
                 assert_eq!(ends(path), ends(Path::new(path.as_str())), "{target}");

@@ -266,13 +266,7 @@ impl Ways {
         if self.routes.is_empty() {
             return Some(self.at(None));
         }
-        // Where no route asks for the query, one path is found once, whatever stands behind it.
-        let whole = target.as_bytes();
-        let asked_for = match self.routes.ask_for_queries() {
-            true => whole,
-            false => memchr::memchr(b'?', whole).map_or(whole, |query| &whole[..query]),
-        };
-        let asking = Asking::of(self.routes.number, method, host, asked_for);
+        let asking = Asking::of(self.routes.number, method, host, target.as_bytes());
         let Some(asking) = asking else {
             let Fit { route, .. } = self.looked_for(method, host, target, lines)?;
             return Some(self.at(route));
@@ -293,6 +287,7 @@ impl Ways {
         })
     }
 
+    #[inline(never)]
     fn looked_for(
         &self,
         method: &Method,
@@ -300,12 +295,13 @@ impl Ways {
         target: &str,
         lines: &[FieldLine<'_>],
     ) -> Option<Fit> {
-        let host = plain_host(host)?;
-        let (path, query) = Path::plain(target)?;
-        if self.routes.ask_for_queries() && query.contains(['%', '+']) {
+        let (host, path, fields) = (plain_host(host)?, Path::empty(), Lines::Read(lines));
+        let mut asked = Asked { method, host, path, query: "", fields };
+        asked.query = asked.path.read_plain(target)?;
+        if self.routes.ask_for_queries() && asked.query.contains(['%', '+']) {
             return None;
         }
-        Some(self.routes.fit(&Asked { method, host, path, query, fields: Lines::Read(lines) }))
+        Some(self.routes.fit(&asked))
     }
 }
 
