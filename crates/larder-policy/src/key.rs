@@ -128,14 +128,15 @@ impl RequestKey {
     }
 }
 
-/// A URL that somebody has written, as a browser sends it: `/a b` is `/a%20b`. What is no URL, or a key with more than its URL
+/// A URL that somebody has written, as a browser sends it: `/a b` is `/a%20b`, and `/ü` is `/%C3%BC`. What is no URL, or a key with more than its URL
 /// behind a space, stays as it is.
 pub fn as_sent(written: &str) -> Cow<'_, str> {
     let is_key = [" QUERY ", " MODULO "].iter().any(|more| written.contains(more));
     let is_url = ["http://", "https://"].iter().any(|scheme| {
         written.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
     });
-    match is_url && !is_key && written.contains(' ') {
+    let has_strange = written.bytes().any(|byte| byte == b' ' || !byte.is_ascii());
+    match is_url && !is_key && has_strange {
         true => Cow::Owned(uri::as_sent(written)),
         false => Cow::Borrowed(written),
     }

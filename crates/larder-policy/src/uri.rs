@@ -1,7 +1,7 @@
 //! URIs: references resolved, equal ones written alike, origins compared (RFC 3986 §5 and §6,
 //! RFC 9110 §4.2 and §4.3.1).
 
-use std::{borrow::Cow, fmt::Write};
+use std::{borrow::Cow, fmt::Write, net::Ipv6Addr};
 
 use http::Uri;
 
@@ -64,7 +64,7 @@ pub fn same_origin(one: &Uri, other: &Uri) -> bool {
     }
 }
 
-/// `scheme://host[:port]`, in small letters, without a dot behind the host and without the port that goes without saying
+/// `scheme://host[:port]`, in small letters, without a dot behind the host, an address of IPv6 as RFC 5952 has it, and without the port that goes without saying
 /// (RFC 9110 §4.2.3). `None` if scheme or host are missing, or if there is user information or a port
 /// that is none.
 pub fn origin(uri: &Uri) -> Option<String> {
@@ -305,11 +305,28 @@ fn push_origin(uri: &Uri, out: &mut String) -> Option<()> {
     }
     push_lowercase(scheme, out);
     out.push_str("://");
-    push_lowercase(host, out);
+    match address(host) {
+        Some(address) => write!(out, "[{address}]").expect("a string takes all"),
+        None => push_lowercase(host, out),
+    }
     if let Some(port) = port.filter(|port| default_port(scheme) != Some(*port)) {
         write!(out, ":{port}").expect("a string takes all");
     }
     Some(())
+}
+
+/// An address of IPv6, which has many spellings, and one of them for all to write (RFC 5952).
+fn address(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// A host as it stands in a [`normal`] URI.
+pub fn normal_host(host: &str) -> String {
+    let host = host.trim_end_matches('.');
+    match address(host) {
+        Some(address) => format!("[{address}]"),
+        None => host.to_ascii_lowercase(),
+    }
 }
 
 fn push_lowercase(text: &str, out: &mut String) {

@@ -86,6 +86,52 @@ async fn say(address: SocketAddr, bytes: &str) -> Answer {
     wire.answer().await
 }
 
+/// By the rules of its route and of the site, whichever spelling is purged.
+#[tokio::test]
+async fn a_url_is_purged_under_the_key_that_its_route_makes_of_it_and_in_any_spelling_of_its_host()
+{
+    let text = "[purge]\nallow = [\"127.0.0.1\"]\n[[route]]\npath = \"/q/**\"\nquery_sort = true\n\
+                query_deny = [\"utm_*\"]\n";
+    let site = Site::with(text).await;
+    let ask = async |host: &str, target: &str| {
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\ncache-control: only-if-cached\r\n\r\n"
+        );
+        site.say(&head).await.status() == 200
+    };
+    let fill = async |host: &str, target: &str| {
+        site.say(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert!(ask(host, target).await, "{host} {target}");
+    };
+    for (host, target, purged_host, purged) in [
+        ("a.test", "/q/x?b=2&a=1", "a.test", "/q/x?b=2&a=1"),
+        ("a.test", "/q/x?b=2&a=1", "a.test", "/q/x?a=1&b=2"),
+        ("a.test", "/q/x?a=1&utm_source=x", "a.test", "/q/x?utm_source=x&a=1"),
+        ("a.test", "/q/x?a=1", "A.test.:80", "/q/x?utm_source=x&a=1"),
+        ("a.test", "/x", "a.test.", "/x"),
+        ("[::1]", "/x", "[0:0:0:0:0:0:0:1]", "/x"),
+    ] {
+        let what = format!("{host}{target} by {purged_host}{purged}");
+        fill(host, target).await;
+        let said =
+            site.say(&format!("PURGE {purged} HTTP/1.1\r\nHost: {purged_host}\r\n\r\n")).await;
+        assert_eq!(said.status(), 200, "{what}");
+        assert!(!ask(host, target).await, "{what}: {}", said.text());
+        // And so by the admin API, with and without a scheme.
+        for scheme in ["http://", "//", ""] {
+            fill(host, target).await;
+            let body =
+                json!({ "keys": [format!("{scheme}{purged_host}{purged}")], "mode": "hard" });
+            let said = site.larder.post_to_admin("/v1/purge", &body.to_string()).await;
+            assert!(!ask(host, target).await, "{what} {scheme}: {}", said.text());
+        }
+    }
+    // Where nothing is stored by that route, the order matters.
+    fill("a.test", "/x?b=2&a=1").await;
+    site.say("PURGE /x?a=1&b=2 HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert!(ask("a.test", "/x?b=2&a=1").await);
+}
+
 fn purge(path: &str, fields: &str) -> String {
     format!("PURGE {path} HTTP/1.1\r\nHost: larder.test\r\n{fields}\r\n")
 }

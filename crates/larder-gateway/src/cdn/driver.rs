@@ -208,6 +208,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// why it cannot at all. What comes out is never narrower than what goes in.
     fn widen(&self, wish: &Wish) -> Result<Wish, String>;
 
+    /// Whether one call about the one says all that one about the other does: some vendors are not told schemes, or hosts.
+    fn are_same(&self, one: &What, other: &What) -> bool {
+        one == other
+    }
+
     /// The calls that ask for all of these, in their order; none is larger than the bounds. Deterministic but for dates and
     /// signatures: a call that is made again after a crash asks for the same. The wishes of one call by themselves, with
     /// the same `id`, give that call.

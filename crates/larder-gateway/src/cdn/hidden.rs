@@ -56,15 +56,71 @@ fn without(call: &Call, mut text: String) -> String {
         let pieces = behind_scheme.split([' ', ';', ',']);
         let named = pieces.clone().filter_map(|piece| Some(piece.split_once('=')?.1));
         let pieces = [value, behind_scheme].into_iter().chain(pieces).chain(named);
-        for piece in pieces.clone().filter(|piece| piece.len() >= LEAST) {
-            text = text.replace(piece, INSTEAD);
+        let all: Vec<String> = pieces.flat_map(ways_to_write).collect();
+        for piece in all.iter().filter(|piece| piece.len() >= LEAST) {
+            text = without_piece(text, piece);
         }
         // Of a vendor's words the end is cut off.
-        for piece in pieces {
+        for piece in &all {
             text = without_beginning(text, piece);
         }
     }
     text
+}
+
+/// As it is, and as it stands in URLs, in HTML and in JSON.
+fn ways_to_write(secret: &str) -> Vec<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let each = |write: &dyn Fn(char) -> Option<String>| -> String {
+        secret.chars().map(|c| write(c).unwrap_or_else(|| c.into())).collect()
+    };
+    let escaped = |c: char| format!("%{:02X}", u32::from(c));
+    let html = |quote: &'static str, apostrophe: &'static str| {
+        each(&|c| {
+            let name = match c {
+                '&' => "&amp;",
+                '<' => "&lt;",
+                '>' => "&gt;",
+                '"' => quote,
+                '\'' => apostrophe,
+                _ => return None,
+            };
+            Some(name.to_owned())
+        })
+    };
+    let json = |slash: Option<&'static str>| {
+        each(&|c| match c {
+            '"' | '\\' => Some(format!("\\{c}")),
+            '/' => slash.map(str::to_owned),
+            _ => None,
+        })
+    };
+    let mut ways = vec![
+        secret.to_owned(),
+        each(&|c| (!is_plain(c)).then(|| escaped(c))),
+        // What may stand in a path.
+        each(&|c| (!is_plain(c) && !"!$&'()*+,;=:@/".contains(c)).then(|| escaped(c))),
+        html("&quot;", "&#39;"),
+        html("&#34;", "&#x27;"),
+        json(None),
+        json(Some("\\/")),
+    ];
+    ways.dedup();
+    ways
+}
+
+/// Without it, in whichever letters it is written: hex digits have two spellings, and some APIs write all in capitals.
+fn without_piece(text: String, piece: &str) -> String {
+    let (low, piece) = (text.to_ascii_lowercase(), piece.to_ascii_lowercase());
+    let mut out = String::with_capacity(text.len());
+    let mut from = 0;
+    for (at, found) in low.match_indices(&piece) {
+        out.push_str(&text[from..at]);
+        out.push_str(INSTEAD);
+        from = at + found.len();
+    }
+    out.push_str(&text[from..]);
+    out
 }
 
 /// Without what the words end with of a secret that was cut off there.
@@ -136,6 +192,11 @@ mod tests {
             (grid, "401: no access_token akab-acc", "401: no access_token …"),
             ("plain-key", "401: plain-key", "401: …"),
             ("key", "401: no key", "401: no key"),
+            ("ab/cd+ef=gh", "400: token ab%2Fcd%2Bef%3Dgh bad", "400: token … bad"),
+            ("ab/cd+ef=gh", "400: token ab%2fcd%2bef%3dgh bad", "400: token … bad"),
+            ("a&\"b/c\\d", "400: a&amp;&quot;b/c\\d", "400: …"),
+            ("a&\"b/c\\d", "400: a&\\\"b\\/c\\\\d", "400: …"),
+            ("Sec-ret-9", "400: SEC-RET-9", "400: …"),
         ] {
             assert_eq!(without(&call(value), words.to_owned()), expected, "{value}");
         }

@@ -6,7 +6,13 @@
 use std::borrow::Cow;
 
 use http::{Uri, uri::PathAndQuery};
-use larder::{Mode, Scope, http::policy::key::as_sent};
+use larder::{
+    Mode, Scope,
+    http::policy::{
+        key::as_sent,
+        uri::{has_dot_segments, normal, resolve},
+    },
+};
 
 use super::{
     driver::{Driver, What, Wish},
@@ -41,7 +47,26 @@ pub(super) fn asked(
             _ => Some(widened),
         }
     };
-    wishes(scopes, mode, public, is_told_tags).into_iter().filter_map(asked).collect()
+    let mut all: Vec<Result<Wish, String>> = Vec::new();
+    for asked in wishes(scopes, mode, public, is_told_tags).into_iter().filter_map(asked) {
+        let is_same = |other: &Result<Wish, String>| match (other, &asked) {
+            (Ok(one), Ok(other)) => {
+                one.mode == other.mode && driver.are_same(&one.what, &other.what)
+            }
+            (one, other) => one == other,
+        };
+        if !all.iter().any(is_same) {
+            all.push(asked);
+        }
+    }
+    // What became everything holds the others.
+    let is_everything = |asked: &Result<Wish, String>| {
+        asked.as_ref().is_ok_and(|wish| wish.what == What::Everything && wish.mode == Mode::Hard)
+    };
+    match all.iter().position(is_everything) {
+        Some(at) if all.iter().all(Result::is_ok) => vec![all.swap_remove(at)],
+        _ => all,
+    }
 }
 
 /// What is to be asked for, so that all goes that these scopes name; each thing once. What no CDN can have (a key that is no
@@ -104,14 +129,36 @@ fn urls(key: &str, public: &Public) -> Vec<What> {
     let path = if path.is_empty() { "/" } else { path };
     // The key of a request with content has more behind a space, which no CDN stores.
     let Ok(path) = path.parse::<PathAndQuery>() else { return Vec::new() };
-    let uri = |host: &str| {
+    let uri = |(host, path): (&str, &PathAndQuery)| {
         let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path.clone());
-        uri.build().ok().map(What::Url)
+        without_dots(uri.build().ok()?).map(What::Url)
     };
-    hosts(host, public).into_iter().filter_map(uri).collect()
+    let small = in_small_hex(path.as_str()).and_then(|path| path.parse::<PathAndQuery>().ok());
+    let paths = || [Some(&path), small.as_ref()].into_iter().flatten();
+    let hosts = hosts(host, public).into_iter();
+    hosts.flat_map(|host| paths().map(move |path| (host, path))).filter_map(uri).collect()
+}
+
+/// A vendor's API may take the dots in a URL for its own.
+fn without_dots(url: Uri) -> Option<Uri> {
+    match has_dot_segments(&normal(&url)?) {
+        true => resolve(&url, normal(&url)?.as_bytes()),
+        false => Some(url),
+    }
+}
+
+/// The same with percent-encodings in small letters, if it has any with letters: others ask for it so, and to most CDNs that is
+/// another URL.
+fn in_small_hex(path: &str) -> Option<String> {
+    let mut small = path.to_owned().into_bytes();
+    for at in memchr::memchr_iter(b'%', path.as_bytes()) {
+        small[at..].iter_mut().take(3).for_each(u8::make_ascii_lowercase);
+    }
+    String::from_utf8(small).ok().filter(|small| small != path)
 }
 
 fn prefixes(prefix: &str, public: &Public) -> Vec<What> {
+    let prefix = &*as_sent(prefix);
     let Some((scheme, host, path)) = split(prefix) else {
         // Which URLs begin like this? All, or those of some hosts, if it is the beginning of a scheme or of `//`.
         let is_begun = |scheme: &str| scheme.starts_with(prefix) || prefix.starts_with("//");
@@ -125,11 +172,14 @@ fn prefixes(prefix: &str, public: &Public) -> Vec<What> {
         return vec![What::Everything];
     }
     let scheme = public.scheme.as_deref().unwrap_or(scheme);
-    let what = |host: &str| match path {
+    let small = in_small_hex(path);
+    let what = |(host, path): (&str, &str)| match path {
         "/" => What::Host(host.to_owned()),
         _ => What::Prefix(format!("{scheme}://{host}{path}")),
     };
-    hosts(host, public).into_iter().map(what).collect()
+    let paths = || [Some(path), small.as_deref()].into_iter().flatten();
+    let hosts = hosts(host, public).into_iter();
+    hosts.flat_map(|host| paths().map(move |path| (host, path))).map(what).collect()
 }
 
 #[cfg(test)]
@@ -137,7 +187,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cdn::drivers::{Secret, Secrets, Wrong, akamai};
+    use crate::cdn::drivers::{Secret, Secrets, Wrong, akamai, fastly};
 
     struct Known;
 
@@ -177,6 +227,22 @@ mod tests {
         assert_eq!(told(true), [some(&hashed), some("larder-overflow"), some("a")]);
     }
 
+    #[test]
+    fn what_a_vendor_does_not_tell_apart_is_told_once() {
+        let both = ["http", "https"].map(|scheme| Scope::Key(format!("{scheme}://a.test/x")));
+        let fastly = "service = \"S1\"\ntoken_file = \"x\"";
+        let fastly = toml::from_str::<fastly::Config>(fastly).unwrap().driver(&Known).unwrap();
+        let akamai = "api = \"https://akamai.example\"";
+        let akamai = toml::from_str::<akamai::Config>(akamai).unwrap().driver(&Known).unwrap();
+        let told = |scopes: &[Scope], driver: &dyn Driver| {
+            asked(scopes, Mode::Hard, (&Public::default(), false), driver).len()
+        };
+        assert_eq!((told(&both, &fastly), told(&both, &akamai)), (1, 2));
+        // Fastly has no prefixes: all of it becomes everything, once.
+        let prefixes = [Scope::Prefix("http://a/b".into()), Scope::Prefix("http://a/c".into())];
+        assert_eq!(told(&[&both[..], &prefixes].concat(), &fastly), 1);
+    }
+
     fn told(scopes: &[Scope], public: &Public, is_told_tags: bool) -> Vec<String> {
         let wishes = wishes(scopes, Mode::Hard, public, is_told_tags);
         let told = |wish: &Wish| match &wish.what {
@@ -210,6 +276,38 @@ mod tests {
                 vec!["url https://www.example.org/a?b", "url https://example.org/a?b"],
             ),
             (vec![key("/a"), key("http://in/a QUERY 1")], vec![], vec![]),
+            // What no URL has is written as it is sent, once.
+            (
+                vec![key("http://in/%C3%BC"), key("http://in/\u{fc}")],
+                vec!["url http://in/%C3%BC", "url http://in/%c3%bc"],
+                vec![
+                    "url https://www.example.org/%C3%BC",
+                    "url https://www.example.org/%c3%bc",
+                    "url https://example.org/%C3%BC",
+                    "url https://example.org/%c3%bc",
+                ],
+            ),
+            (
+                vec![prefix("http://in/\u{fc}")],
+                vec!["prefix http://in/%C3%BC", "prefix http://in/%c3%bc"],
+                vec![
+                    "prefix https://www.example.org/%C3%BC",
+                    "prefix https://www.example.org/%c3%bc",
+                    "prefix https://example.org/%C3%BC",
+                    "prefix https://example.org/%c3%bc",
+                ],
+            ),
+            // No API is led to another of its own places.
+            (
+                vec![key("http://in/../../service/x/purge_all"), key("http://in/a/%2e%2e/b?/../c")],
+                vec!["url http://in/service/x/purge_all", "url http://in/b?/../c"],
+                vec![
+                    "url https://www.example.org/service/x/purge_all",
+                    "url https://example.org/service/x/purge_all",
+                    "url https://www.example.org/b?/../c",
+                    "url https://example.org/b?/../c",
+                ],
+            ),
             (
                 vec![prefix("http://in/"), prefix("https://in/")],
                 vec!["host in"],

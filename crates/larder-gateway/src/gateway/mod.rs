@@ -271,6 +271,11 @@ impl Gateway {
             own_answers: OwnAnswers::default(),
         });
         common.own_answers_anew();
+        let rules = Arc::downgrade(&common);
+        cache.stored_by(move |uri| match rules.upgrade() {
+            Some(common) => common.settings.load().ways.stored_by(uri),
+            None => Vec::new(),
+        });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
     }

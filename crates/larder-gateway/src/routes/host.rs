@@ -1,5 +1,7 @@
 //! Host: which hosts a route is for.
 
+use larder::http::policy::uri::normal_host;
+
 /// Hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {
@@ -34,7 +36,7 @@ impl HostPattern {
         if name.is_empty() || !is_address && !name.bytes().all(is_host) {
             return Err("this cannot be a host: \"example.org\"".to_owned());
         }
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let name = normal_host(name);
         Ok(match below {
             true => HostPattern::Below(format!(".{name}").into()),
             false => HostPattern::Literal(name.into()),

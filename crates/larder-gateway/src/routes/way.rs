@@ -310,7 +310,7 @@ thread_local! {
 }
 
 fn host_of(uri: &Uri) -> String {
-    uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase()
+    uri::normal_host(uri.host().unwrap_or_default())
 }
 
 /// The name in a `Host` field, without its port. `None`: there is none, or it ends in a dot.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -83,8 +83,13 @@ pub(crate) struct Parts {
     pub(crate) compressor: Compressor,
     /// What lies below memory, if anything does.
     pub(crate) beneath: Option<Beneath>,
+    /// By which rules what a URI is asked for is stored, where that was told. Held for moments.
+    pub(crate) stored_by: Mutex<Option<RulesOfUris>>,
     credentials: RandomState,
 }
+
+/// By which rules answers for a URI may be stored.
+pub(crate) type RulesOfUris = Arc<dyn Fn(&Uri) -> Vec<Arc<Policy>> + Send + Sync>;
 
 impl HttpCache {
     /// Keeps responses in `cache`, as `policy` says. The lifetimes of the builder count for nothing
@@ -117,12 +122,21 @@ impl HttpCache {
             no_vary_search: settings.no_vary_search.then(|| NoVarySearchTables::new(clock())),
             compressor: Compressor::new(),
             beneath,
+            stored_by: Mutex::default(),
             credentials: RandomState::new(),
             store: Store::new(cache.clone()),
             policy: Arc::new(policy),
             settings,
             flights,
         }))
+    }
+
+    /// Tells by which rules answers for a URI may be stored, where requests [bring theirs along](super::Rules): a purge of the URI
+    /// reaches what is stored under the keys that these make of it. Otherwise the cache's own rules count. The last one who
+    /// tells it does.
+    pub fn stored_by(&self, rules: impl Fn(&Uri) -> Vec<Arc<Policy>> + Send + Sync + 'static) {
+        let mut stored_by = self.0.stored_by.lock().unwrap_or_else(PoisonError::into_inner);
+        *stored_by = Some(Arc::new(rules));
     }
 
     pub(crate) fn parts(&self) -> &Arc<Parts> {

@@ -18,7 +18,7 @@ use super::{
     beginning::BodyBeginning,
     body::stored::Span,
     cache::HttpCache,
-    purge::{Spellings, stored_keys},
+    purge::Spellings,
     tags::{group_tag, query_tag},
     variants::{StoredVariant, Variants},
 };
@@ -178,12 +178,12 @@ impl HttpCache {
 
     /// [`Cache::gone`](crate::Cache::gone) for a URI in any spelling, or any other key as it is.
     pub fn gone(&self, key: &str) -> Option<GoneKey> {
-        stored_keys(key).iter().find_map(|key| self.cache().gone(key.as_str()))
+        self.keys_of(key).iter().find_map(|key| self.cache().gone(key.as_str()))
     }
 
     fn find_held(&self, key: &str) -> Option<(Held, Variants)> {
         let engine = self.parts().engine();
-        stored_keys(key).iter().find_map(|key| engine.held(key, Variants::clone))
+        self.keys_of(key).iter().find_map(|key| engine.held(key, Variants::clone))
     }
 
     fn rules_of(&self, key: &str, rules: Option<RulesOfKeys<'_>>) -> Arc<Policy> {
@@ -192,7 +192,7 @@ impl HttpCache {
     }
 
     fn selector(&self, scope: &Scope) -> Selector {
-        let Spellings { names, globs } = Spellings::of(scope);
+        let Spellings { names, globs } = self.spellings(scope);
         self.parts().engine().selector(scope, names, globs)
     }
 }

@@ -34,9 +34,9 @@ impl HttpCache {
         for Purge { scope, .. } in purges {
             match scope {
                 Scope::Tag(tag) => tags.extend(engine.tag_ids([tag.as_str()])),
-                Scope::Key(_) => keys.extend(Spellings::of(scope).names),
+                Scope::Key(_) => keys.extend(self.spellings(scope).names),
                 Scope::Prefix(_) | Scope::Glob(_) | Scope::Everything => {
-                    others.push((scope, Spellings::of(scope)));
+                    others.push((scope, self.spellings(scope)));
                 }
             }
         }

@@ -5,7 +5,10 @@
 //! rather than less.
 
 use http::Uri;
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use larder_policy::{
     key::{RequestKey, as_sent},
@@ -49,7 +52,7 @@ impl HttpCache {
         purge: &Purge,
         within: Option<Duration>,
     ) -> Result<Receipt, PurgeError> {
-        let Spellings { names, globs } = Spellings::of(&purge.scope);
+        let Spellings { names, globs } = self.spellings(&purge.scope);
         let stored = Stored::in_spellings(&purge.scope, borrowed(&names), globs);
         self.cache().purge_as_stored(purge, stored, within).await
     }
@@ -66,7 +69,7 @@ impl HttpCache {
     }
 
     fn purge_key(&self, key: &str, mode: Mode) -> bool {
-        let keys = stored_keys(key);
+        let keys = self.keys_of(key);
         let named = Named::Keys(&borrowed(&keys));
         self.cache().purge_now(named, mode, || format!("key {key}")) > 0
     }
@@ -90,6 +93,50 @@ impl HttpCache {
     }
 }
 
+impl HttpCache {
+    /// How what `scope` names is written where it is stored, by whichever rules that was.
+    pub(super) fn spellings(&self, scope: &Scope) -> Spellings {
+        let mut spellings = Spellings::of(scope);
+        if matches!(scope, Scope::Key(_)) {
+            self.add_by_recipes(&mut spellings.names);
+        }
+        spellings
+    }
+
+    /// The same of a key, or of a URI.
+    pub(super) fn keys_of(&self, key: &str) -> Vec<String> {
+        let mut keys = stored_keys(key);
+        self.add_by_recipes(&mut keys);
+        keys
+    }
+
+    /// What is asked for by these URIs may be stored without some of their parameters, or with them in another order.
+    fn add_by_recipes(&self, keys: &mut Vec<String>) {
+        if !keys.iter().any(|key| key.contains('?')) {
+            return;
+        }
+        let parts = self.parts();
+        let stored_by = parts.stored_by.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let by_recipes = |uri: &Uri| -> Vec<String> {
+            let rules = match &stored_by {
+                Some(stored_by) => stored_by(uri),
+                None => vec![Arc::clone(&parts.policy)],
+            };
+            let uris = rules.iter().filter_map(|policy| policy.query_recipe().of_uri(uri));
+            uris.filter_map(|uri| RequestKey::of_uri(&uri))
+                .map(|key| key.as_str().to_owned())
+                .collect()
+        };
+        let uris = keys.iter().filter_map(|key| key.parse::<Uri>().ok());
+        let more: Vec<_> = uris.flat_map(|uri| by_recipes(&uri)).collect();
+        for key in more {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+}
+
 /// How what a purge names is written where it is stored.
 pub(super) struct Spellings {
     /// Keys or prefixes.
@@ -98,7 +145,7 @@ pub(super) struct Spellings {
 }
 
 impl Spellings {
-    pub(super) fn of(scope: &Scope) -> Spellings {
+    fn of(scope: &Scope) -> Spellings {
         let (names, globs) = match scope {
             Scope::Key(key) => (stored_keys(key), Vec::new()),
             Scope::Prefix(prefix) => (stored_prefixes(prefix), Vec::new()),
@@ -116,9 +163,25 @@ fn borrowed(names: &[String]) -> Vec<&str> {
 /// `//example.org/a` is for whichever scheme, and so is `example.org/a`, which is a key as it stands as well.
 fn in_each_scheme(written: &str, stored: fn(&str) -> Vec<String>) -> Option<Vec<String>> {
     let rest = without_scheme(written)?;
-    let in_schemes = SCHEMES.iter().flat_map(|scheme| stored(&format!("{scheme}://{rest}")));
+    let without_port = without_usual_port(rest);
+    let rests = [Some(rest), without_port.as_deref()].into_iter().flatten();
+    let in_schemes =
+        rests.flat_map(|rest| SCHEMES.map(|scheme| stored(&format!("{scheme}://{rest}"))));
+    let mut all: Vec<String> = Vec::new();
     let as_it_stands = (rest.len() == written.len()).then(|| written.to_owned());
-    Some(in_schemes.chain(as_it_stands).collect())
+    for name in in_schemes.flatten().chain(as_it_stands) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    Some(all)
+}
+
+/// Who says the port that goes without saying in one scheme means the site, which has another in the other scheme.
+fn without_usual_port(rest: &str) -> Option<String> {
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#'])?);
+    let host = authority.strip_suffix(":80").or_else(|| authority.strip_suffix(":443"))?;
+    Some(format!("{host}{path}"))
 }
 
 const SCHEMES: [&str; 2] = ["http", "https"];
@@ -140,7 +203,7 @@ fn without_scheme(written: &str) -> Option<&str> {
 
 /// Under which keys the answers for this URI are stored, or this key is. Often they are the same; the
 /// key of a QUERY is no URI.
-pub(super) fn stored_keys(written: &str) -> Vec<String> {
+fn stored_keys(written: &str) -> Vec<String> {
     if let Some(keys) = in_each_scheme(written, stored_keys) {
         return keys;
     }
@@ -184,8 +247,20 @@ fn spelt(text: &str) -> Vec<String> {
     let origin = format!("{scheme}://{authority}/").parse().ok();
     let origin = origin.as_ref().and_then(uri::origin);
     let origin = origin.filter(|_| !authority.contains('*'));
-    let as_written = || format!("{scheme}://{authority}").to_ascii_lowercase();
-    let origin = origin.unwrap_or_else(as_written);
+    let with_star = || {
+        let (scheme, authority) = (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase());
+        // What is written behind the star is written as in keys.
+        let usual_port = if scheme == "https" { ":443" } else { ":80" };
+        let host = authority.strip_suffix(usual_port).unwrap_or(&authority);
+        let (host, port) = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (name, format!(":{port}"))
+            }
+            _ => (host, String::new()),
+        };
+        format!("{scheme}://{}{port}", host.trim_end_matches('.'))
+    };
+    let origin = origin.unwrap_or_else(with_star);
     // A star may stand in a path, and is written in one way.
     let normal = format!("http://a{path}").parse().ok().and_then(|uri| normal(&uri));
     let normal = normal.as_deref().and_then(|normal| normal.strip_prefix("http://a"));
@@ -289,7 +364,7 @@ mod tests {
         assert!(both("/").iter().all(|prefix| prefixes.contains(prefix)), "{prefixes:?}");
         let globs = stored_globs(&Glob::new("//A:80/b/*").unwrap());
         let globs: Vec<_> = globs.iter().map(ToString::to_string).collect();
-        assert_eq!(globs, ["http://a/b/*", "https://a:80/b/*", "//A:80/b/*"]);
+        assert_eq!(globs, ["http://a/b/*", "https://a:80/b/*", "https://a/b/*", "//A:80/b/*"]);
         let globs = stored_globs(&Glob::new("HTTPS://A:443/B*").unwrap());
         assert_eq!(globs[0].to_string(), "https://a/B*");
         // As one says it who has only a host in mind.
@@ -305,6 +380,20 @@ mod tests {
             let both = stored_prefixes(&format!("//{written}"));
             assert!(both.iter().all(|prefix| prefixes.contains(prefix)), "{prefixes:?}");
         }
+        for glob in ["http://*A:80/b", "http://*a./b", "//*a.:80/b", "http*://a:80/b"] {
+            let globs = stored_globs(&Glob::new(glob).unwrap());
+            assert!(globs.iter().any(|glob| glob.fits("http://a/b")), "{glob}: {globs:?}");
+        }
+        let globs = stored_globs(&Glob::new("http://*a.:8080/b").unwrap());
+        assert!(globs.iter().any(|glob| glob.fits("http://aa:8080/b")), "{globs:?}");
+        // The port that goes without saying in one scheme.
+        for written in ["//a:80/b", "a:443/b", "//a.:80/b"] {
+            let keys = stored_keys(written);
+            assert!(both("/b").iter().all(|key| keys.contains(key)), "{written}: {keys:?}");
+            let prefixes = stored_prefixes(written);
+            assert!(both("/b").iter().all(|key| prefixes.contains(key)), "{written}: {prefixes:?}");
+        }
+        assert!(!stored_keys("//a:8080/b").contains(&"http://a/b".to_owned()));
         let globs = stored_globs(&Glob::new("*.A/b/*").unwrap());
         assert_eq!(globs.len(), 1, "whatever comes before");
         let globs = stored_globs(&Glob::new("A.*/b/*").unwrap());

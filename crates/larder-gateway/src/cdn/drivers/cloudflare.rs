@@ -128,6 +128,14 @@ impl Driver for Cloudflare {
         Ok(naming::hard(wish))
     }
 
+    /// A file is named with its scheme.
+    fn are_same(&self, one: &What, other: &What) -> bool {
+        match one {
+            What::Url(_) => one == other,
+            _ => naming::are_same_but_for_schemes(one, other),
+        }
+    }
+
     fn calls(&self, wishes: &[Wish], _id: &str, _now: SystemTime) -> Vec<Call> {
         let class = |_, wish: &Wish| {
             let (kind, item) = item(&self.widen(wish).ok()?);

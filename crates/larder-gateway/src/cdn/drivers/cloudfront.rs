@@ -148,6 +148,16 @@ impl Driver for CloudFront {
         }
     }
 
+    /// A path is one for all hosts and schemes.
+    fn are_same(&self, one: &What, other: &What) -> bool {
+        let path = |what: &What| match what {
+            What::Url(url) => naming::parts(url).map(|(_, path)| (true, path.to_owned())),
+            What::Prefix(text) => naming::prefix(text).map(|(_, path)| (false, path.to_owned())),
+            _ => None,
+        };
+        one == other || path(one).is_some_and(|one| path(other) == Some(one))
+    }
+
     fn calls(&self, wishes: &[Wish], id: &str, now: SystemTime) -> Vec<Call> {
         let item = |wish: &Wish| item(&self.widen(wish).ok()?);
         let class = |_, wish: &Wish| {

@@ -148,6 +148,10 @@ impl Driver for Fastly {
         }
     }
 
+    fn are_same(&self, one: &What, other: &What) -> bool {
+        naming::are_same_but_for_schemes(one, other)
+    }
+
     fn calls(&self, wishes: &[Wish], _id: &str, _now: SystemTime) -> Vec<Call> {
         let room = |kind| match kind {
             Kind::Keys(_) => Room { most: MOST_KEYS, bytes: self.bounds().most_bytes },

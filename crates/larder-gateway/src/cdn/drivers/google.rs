@@ -17,7 +17,7 @@ use super::{
     batch::{Room, batches},
     credential::{Secret, Secrets, Wrong},
     escape::{percent, uuid},
-    exchange::{Api, With, call, failed, json, name, shown_by_status, unreadable},
+    exchange::{Api, With, call, failed, json, name, shown, shown_by_status, unreadable},
     naming,
 };
 use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, Shown, What, Wish};
@@ -144,6 +144,10 @@ impl Driver for Google {
         Ok(naming::hard(wish))
     }
 
+    fn are_same(&self, one: &What, other: &What) -> bool {
+        naming::are_same_but_for_schemes(one, other)
+    }
+
     fn calls(&self, wishes: &[Wish], id: &str, _now: SystemTime) -> Vec<Call> {
         let class = |place, wish: &Wish| match self.widen(wish).ok()?.what {
             What::Tag(_) => Some((Kind::Tags, 1)),
@@ -198,6 +202,14 @@ impl Driver for Google {
                 let message = said.pointer("/error/errors/0/message").and_then(Value::as_str);
                 let why = message.unwrap_or("the operation failed").chars().take(200).collect();
                 Said::Refused { why }
+            }
+            Some("DONE")
+                if said["httpErrorStatusCode"].as_u64().is_some_and(|code| code >= 400) =>
+            {
+                let message = said["httpErrorMessage"].as_str().unwrap_or("the operation failed");
+                Said::Refused {
+                    why: format!("{}: {}", said["httpErrorStatusCode"], shown(message)),
+                }
             }
             Some("DONE") => Said::Done { id: Some(id) },
             Some(_) => Said::Working { id, after: ASK_AGAIN },

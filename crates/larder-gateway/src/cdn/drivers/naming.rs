@@ -49,6 +49,15 @@ pub(super) fn prefix(text: &str) -> Option<(&str, &str)> {
     is_one.then_some((host, path))
 }
 
+/// Whether these are the same but for their schemes.
+pub(super) fn are_same_but_for_schemes(one: &What, other: &What) -> bool {
+    match (one, other) {
+        (What::Url(one), What::Url(other)) => parts(one) == parts(other),
+        (What::Prefix(one), What::Prefix(other)) => prefix(one) == prefix(other),
+        (one, other) => one == other,
+    }
+}
+
 /// Whether it can stand for a host in any request.
 pub(super) fn is_host(text: &str) -> bool {
     let is_of = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);

@@ -107,6 +107,10 @@ impl Driver for Nginx {
         }
     }
 
+    fn are_same(&self, one: &What, other: &What) -> bool {
+        naming::are_same_but_for_schemes(one, other)
+    }
+
     fn calls(&self, wishes: &[Wish], _id: &str, _now: SystemTime) -> Vec<Call> {
         let asked = |(place, wish): (usize, &Wish)| {
             let (host, path) = target(&self.widen(wish).ok()?)?;

@@ -161,6 +161,10 @@ impl Driver for Varnish {
         }
     }
 
+    fn are_same(&self, one: &What, other: &What) -> bool {
+        naming::are_same_but_for_schemes(one, other)
+    }
+
     fn calls(&self, wishes: &[Wish], _id: &str, _now: SystemTime) -> Vec<Call> {
         let class = |place, wish: &Wish| {
             let wide = self.widen(wish).ok()?;
