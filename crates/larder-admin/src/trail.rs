@@ -268,6 +268,11 @@ impl Trail {
         }
     }
 
+    /// All that waits is on disk again.
+    pub fn all_kept(&self) {
+        self.lock().all.values_mut().for_each(|record| record.not_kept = None);
+    }
+
     /// Whether there is a CDN.
     pub fn has_cdns(&self) -> bool {
         !self.0.cdns.is_empty()

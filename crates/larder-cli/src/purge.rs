@@ -252,6 +252,14 @@ pub(crate) fn told_of_story(story: &Value, calls: usize) -> String {
             line(&format!("  {tier:<8}{}", state_of(told)));
         }
     }
+    told_of_cdns(story, calls).iter().for_each(|told| line(told));
+    text
+}
+
+/// A line for each CDN, and one where what they have still to be told is in memory alone.
+fn told_of_cdns(story: &Value, calls: usize) -> Vec<String> {
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut lines = Vec::new();
     for cdn in cdns(story) {
         let mut told = format!("{} {}", word(&cdn["name"]), word(&cdn["state"]));
         let counts = ["queued", "sent", "confirmed", "failed"];
@@ -266,10 +274,13 @@ pub(crate) fn told_of_story(story: &Value, calls: usize) -> String {
                 told += &format!(", {}: {note}", name.replace('_', " "));
             }
         }
-        line(&format!("  {:<8}{told}", "cdn"));
-        told_of_calls(cdn, calls).iter().for_each(|told| line(told));
+        lines.push(format!("  {:<8}{told}", "cdn"));
+        lines.extend(told_of_calls(cdn, calls));
     }
-    text
+    if let Some(why) = story["not_on_disk"].as_str() {
+        lines.push(format!("  in memory alone, and lost with the gateway: {why}"));
+    }
+    lines
 }
 
 fn told_of_calls(cdn: &Value, most: usize) -> Vec<String> {
@@ -328,13 +339,15 @@ fn told(said: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut line = |line: &str| writeln!(text, "{line}").expect("a text takes what is written");
     for receipt in receipts(said) {
-        let (what, mode, number) =
-            (word(&receipt["what"]), word(&receipt["mode"]), &receipt["number"]);
-        line(&format!("purged {what} ({mode}, purge {number})"));
+        let (what, mode) = (word(&receipt["what"]), word(&receipt["mode"]));
+        // By which it is found again, where it is remembered.
+        let name = said["id"].as_str().map_or_else(|| receipt["number"].to_string(), str::to_owned);
+        line(&format!("purged {what} ({mode}, purge {name})"));
         for tier in tiers(receipt) {
             line(&format!("  {:<8}{}", word(&tier["tier"]), state_of(tier)));
         }
     }
+    told_of_cdns(said, 0).iter().for_each(|told| line(told));
     if let Some(count) = said["purged"].as_u64() {
         let entries = if count == 1 { "answer was" } else { "answers were" };
         line(&format!("{count} {entries} stored in memory"));
@@ -425,5 +438,13 @@ mod tests {
                      1 answer was stored in memory\ndid you mean http://h/a?\n";
         assert_eq!(told(&said), lines);
         assert!(!is_everywhere(&said));
+        let mut remembered = said.clone();
+        remembered["id"] = "5f0c".into();
+        remembered["tiers"] =
+            json!({ "cdn": [{ "name": "edge", "state": "queued", "queued": 1 }] });
+        remembered["not_on_disk"] = "No space left on device".into();
+        let more = "  cdn     edge queued\n  in memory alone, and lost with the gateway: No space left on device\n1 answer";
+        let lines = lines.replace("purge 7", "purge 5f0c").replace("1 answer", more);
+        assert_eq!(told(&remembered), lines);
     }
 }

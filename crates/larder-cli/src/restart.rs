@@ -8,10 +8,11 @@ use larder_gateway::config::Config;
 use serde_json::Value;
 
 /// Looked at with each request, or each handshake. A list's elements have no numbers here.
-const AT_ONCE: [&str; 25] = [
+const AT_ONCE: [&str; 26] = [
     "admin.read_token_file",
     "admin.write_token_file",
     "listener.forwarded",
+    "listener.max_request_body",
     "listener.redirect_to_https",
     "listener.requests_burst",
     "listener.requests_per_address",
@@ -138,7 +139,6 @@ mod tests {
         "listener.max_connection_age",
         "listener.max_fields",
         "listener.max_head",
-        "listener.max_request_body",
         "listener.max_request_line",
         "listener.max_requests_per_connection",
         "listener.max_streams",

@@ -90,6 +90,13 @@ impl RequestKey {
         RequestKey { text, uri_end }.bounded()
     }
 
+    /// Whether what is answered to a request for `uri` is stored under this key, which is that of the URI: it is written as the key
+    /// is, but for small letters in percent-encodings, whose answers lie apart. An origin that is asked in another spelling need
+    /// not take both for the same.
+    pub fn is_for_spelling(&self, uri: &Uri) -> bool {
+        uri::is_written_as(uri, self.uri()) || uri::is_written_in_small_hex(uri, self.uri())
+    }
+
     /// The key as text: visible ASCII and spaces.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -541,6 +541,28 @@ mod tests {
         assert_eq!(open(&path).1, [1, 3]);
     }
 
+    /// Where nothing more can be written beside it.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_full_disk_on_which_it_has_all_the_room_is_no_end() {
+        let (folder, path) = place();
+        let (journal, _) = open(&path);
+        (1..=3).for_each(|number| journal.add(number, vec![number as u8; 1 << 20]));
+        written(&journal, |written| written.to == 3).await;
+        let beside = folder.path().join("outbox.new");
+        std::os::unix::fs::symlink("/dev/full", &beside).unwrap();
+        journal.done(&[1, 2]);
+        // What is done is told to nobody who waits for it.
+        while fs::metadata(&path).unwrap().len() > 2 << 20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(journal.written().borrow().failures, 0);
+        journal.add(4, b"four".to_vec());
+        written(&journal, |written| written.to == 4).await;
+        drop(journal);
+        assert_eq!(open(&path).1, [3, 4]);
+    }
+
     #[tokio::test]
     async fn that_the_end_is_cut_off_is_said() {
         let (_folder, path) = place();

@@ -96,11 +96,15 @@ async fn a_journal_whose_end_is_cut_off_is_said_and_one_that_is_taken_away_is_ma
     let story = site.post(&json!({ "tags": ["two"], "mode": "hard" })).await;
     assert!(story["not_on_disk"].as_str().is_some_and(|why| why.contains("removed")), "{story}");
     eventually("the file to be there again", async || journal.exists().then_some(())).await;
-    eventually("what comes to be on disk", async || {
-        let story = site.post(&json!({ "tags": ["three"], "mode": "hard" })).await;
-        story.get("not_on_disk").is_none().then_some(())
+    // Of what is there again its story says so.
+    let id = story["id"].as_str().unwrap();
+    eventually("all to be on disk", async || {
+        site.story(id).await.get("not_on_disk").is_none().then_some(())
     })
     .await;
+    site.larder.told("the journal is not on disk").await;
+    site.larder.told("the journal is on disk again").await;
+    site.post(&json!({ "tags": ["three"], "mode": "hard" })).await;
     let Site { larder, folder } = site;
     larder.signal(Signal::KILL);
     larder.exit().await;

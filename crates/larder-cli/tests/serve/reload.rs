@@ -128,6 +128,28 @@ async fn a_file_with_mistakes_is_refused_and_told_until_it_is_mended() {
 }
 
 #[tokio::test]
+async fn how_much_a_listener_takes_holds_with_the_next_request() {
+    let origin = Origin::saying(ok("", "a")).await;
+    let text = |most: &str| {
+        format!(
+            "[upstream.app]\nurl = \"http://{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [[listener]]\nlisten = \"127.0.0.1:0\"\n{most}",
+            origin.address
+        )
+    };
+    let mut site = Site::with(&text("")).await;
+    let mut wire = site.larder.connect().await;
+    let post = "POST /a HTTP/1.1\r\nhost: larder.test\r\ncontent-length: 7\r\n\r\n1234567";
+    for (most, status) in [("", 200), ("max_request_body = 7", 200), ("max_request_body = 6", 413)]
+    {
+        site.reread(&text(most), true).await;
+        wire.send(post).await;
+        assert_eq!(wire.answer().await.status(), status, "{most}");
+    }
+    assert!(!site.larder.log().contains("only with a restart"), "{}", site.larder.log());
+}
+
+#[tokio::test]
 async fn what_needs_a_restart_is_named_and_nothing_else() {
     let origin = Origin::saying(ok("", "a")).await;
     let text = before(&origin) + "[[listener]]\nlisten = \"127.0.0.1:0\"\nname = \"inner\"\n";

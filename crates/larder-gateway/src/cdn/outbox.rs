@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use larder::{MadePurge, Mode, Purge, PurgeFollower, Scope, http::HttpCache, journal::Journal};
 use larder_admin::trail::{CdnStage, CdnState, Keeper, Trail};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Cdn, Inside, MOST_BYTES, MOST_PURGES,
@@ -23,6 +23,8 @@ use super::{
 
 /// Whoever waits for a disk that hangs waits no longer.
 const DISK: Duration = Duration::from_secs(1);
+/// Where there is no file, it is looked so often whether there is one again.
+const LOOK_FOR_FILE: Duration = Duration::from_secs(1);
 
 /// What is not done at every CDN.
 #[derive(Default)]
@@ -97,6 +99,33 @@ pub(super) async fn again(
     for place in 0..inside.cdns.len() {
         inside.cdns[place].queue().all_are_back(Instant::now());
         inside.tell(place, &mut inside.outbox());
+    }
+}
+
+/// Tells when the file is not written any more, and when it is again. Until its task is dropped.
+pub(super) async fn watch_file(inside: Arc<Inside>) {
+    loop {
+        let written = inside.outbox().journal.as_ref().map(Journal::written);
+        if let Some(mut written) = written {
+            let (mut is_failing, mut is_there) = (false, true);
+            // It ends with the journal, which another process may have for a while.
+            while is_there {
+                let failure = written.borrow_and_update().failure.clone();
+                let failed = std::mem::replace(&mut is_failing, failure.is_some());
+                match failure {
+                    Some(why) if !failed => tracing::warn!(
+                        "the journal is not on disk: until it is, purges that wait for CDNs are in memory alone ({why})"
+                    ),
+                    None if failed => {
+                        inside.trail.all_kept();
+                        tracing::info!("the journal is on disk again");
+                    }
+                    Some(_) | None => {}
+                }
+                is_there = written.changed().await.is_ok();
+            }
+        }
+        sleep(LOOK_FOR_FILE).await;
     }
 }
 

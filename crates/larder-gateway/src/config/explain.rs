@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{HeaderMap, Method, Uri, header};
-use larder::http::policy::{key::RequestKey, uri};
+use larder::http::policy::{key::RequestKey, uri::has_dot_segments};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +14,10 @@ use super::{
     schema,
     settings::{Listener, Named, Settings},
 };
-use crate::{downstream::ListenAddress, routes::Way};
+use crate::{
+    downstream::{ListenAddress, http1::target::cannot_be_asked_for},
+    routes::Way,
+};
 
 /// What holds for one request. As a text it is one screen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +55,9 @@ pub fn explain(
 ) -> Explained {
     let (url, method_name) = (uri.to_string(), method.to_string());
     let explained = |refused, rules| Explained { method: method_name, url, refused, rules };
+    if let Some(why) = cannot_be_asked_for(uri) {
+        return explained(Some(format!("400: {why}")), Vec::new());
+    }
     let mut told = before_routes(settings, places, method, uri);
     let found = settings.ways.route(method, uri, fields);
     let way = settings.ways.way(method, uri, fields);
@@ -155,16 +161,22 @@ fn key(
         return Told::said("key", "none: it passes", said(&["authorization"]));
     }
     let recipe = way.policy.query_recipe();
-    let key = RequestKey::of_uri(&recipe.of_uri(uri).unwrap_or_else(|| uri.clone()));
+    let by_recipe = recipe.of_uri(uri).unwrap_or_else(|| uri.clone());
+    let key = RequestKey::of_uri(&by_recipe);
     match key {
         // As a service may read it, it is what is stored under another key.
-        Some(key) if uri::has_dot_segments(key.as_str()) => {
+        Some(key) if has_dot_segments(key.as_str()) => {
             Told::said("key", "none: it passes, by the dots in its path", Vec::new())
         }
         Some(key) => {
             // Of the content nothing is known here (RFC 10008).
             let more = if method.as_str() == "QUERY" { ", and what the content is" } else { "" };
-            let value = format!("{key}{more}");
+            // The service is asked in that spelling, and need not take both for the same.
+            let otherwise = match key.is_for_spelling(&by_recipe) {
+                true => "",
+                false => ", and is not stored there itself: its URL is written otherwise",
+            };
+            let value = format!("{key}{more}{otherwise}");
             Told::said("key", value, said(&["query_allow", "query_deny", "query_sort"]))
         }
         None => {

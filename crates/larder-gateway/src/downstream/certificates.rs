@@ -82,8 +82,10 @@ impl Certificates {
         self.all.iter().map(|certificate| &certificate.facts)
     }
 
-    pub(crate) fn are_several(&self) -> bool {
-        self.all.len() > 1
+    /// Whether a connection that was opened for one name may not be for another: there are several sites, or one that is for
+    /// no other names.
+    pub(crate) fn tell_names_apart(&self) -> bool {
+        self.all.len() > 1 || self.unknown == UnknownNames::Refuse
     }
 
     /// Whether any is for this name.

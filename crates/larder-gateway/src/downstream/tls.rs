@@ -235,7 +235,7 @@ impl Tls {
     pub(crate) fn served_names(&self, stream: &TlsStream<TcpStream>) -> Option<ServedNames> {
         let certificates = self.0.shown.0.load_full();
         let name = stream.get_ref().1.server_name()?;
-        certificates.are_several().then(|| ServedNames { name: name.into(), certificates })
+        certificates.tell_names_apart().then(|| ServedNames { name: name.into(), certificates })
     }
 }
 

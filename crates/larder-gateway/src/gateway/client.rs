@@ -78,6 +78,8 @@ pub struct ListenerRules {
     /// How many requests an address may send here, counted apart from the others. Default [`GatewayConfig::rate`], counted
     /// together with all that have no bound of their own.
     pub rate: Option<RateLimit>,
+    /// The most bytes of content of a request here, beside what its route allows. Default no bound.
+    pub max_request_body: Option<u64>,
 }
 
 static NONE: ListenerRules = ListenerRules {
@@ -88,6 +90,7 @@ static NONE: ListenerRules = ListenerRules {
     port: None,
     speaks_tls: false,
     rate: None,
+    max_request_body: None,
 };
 
 /// Carries the token; goes no further than this gateway.

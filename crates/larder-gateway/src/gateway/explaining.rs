@@ -13,7 +13,10 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use larder::http::{
     Bypass, Client, Policy, Rules,
-    policy::forward::{self, Admission, Hop},
+    policy::{
+        forward::{self, Admission, Hop},
+        key::RequestKey,
+    },
 };
 use larder_admin::{
     Problem,
@@ -30,6 +33,7 @@ use super::{
 };
 use crate::{
     config::{Mistakes, Written},
+    downstream::http1::target::cannot_be_asked_for,
     origins::Origins,
     routes::{Ambiguous, Way},
     upgrade::offers,
@@ -120,6 +124,10 @@ impl Gateway {
             (Some(_), _) => &way.policy,
         };
         let written = other.or(config.written.as_deref());
+        if is_written_otherwise(uri, policy) {
+            let says = "Its URL is written otherwise than the key: what its service answers is for its reader alone (spelling).";
+            remarks.push(says.to_owned());
+        }
         let mut by =
             By { policy: Arc::clone(policy), way, written, place, remarks, of_service: Vec::new() };
         if other.is_none()
@@ -177,6 +185,13 @@ impl Gateway {
         remarks: &mut Vec<String>,
     ) -> Option<Told> {
         let config = &settings.config;
+        if let Some(why) = cannot_be_asked_for(uri) {
+            return Some(refused(
+                "malformed",
+                &format!("No such request is understood: {why}."),
+                400,
+            ));
+        }
         if *method == Method::TRACE {
             return Some(refused("method", "TRACE is not offered.", 405));
         }
@@ -336,6 +351,13 @@ impl By<'_> {
 
 fn unreadable(mistakes: String) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Policy not understood", mistakes)
+}
+
+/// Whether the service is asked in another spelling than the key's, and need not take both for the same.
+fn is_written_otherwise(uri: &Uri, policy: &Policy) -> bool {
+    let by_recipe = policy.query_recipe().of_uri(uri);
+    let uri = by_recipe.as_ref().unwrap_or(uri);
+    RequestKey::of_uri(uri).is_some_and(|key| !key.is_for_spelling(uri))
 }
 
 fn in_several_routes(ambiguous: Ambiguous) -> Told {

@@ -213,7 +213,10 @@ impl Gateway {
             return Err(turned_away(&too_many(wait)));
         }
         let Way { upstream, is_cached, rewrite, protocols, times, max_request_body, .. } = way;
-        let max_body = *max_request_body;
+        let listener = head.extensions.get().map_or(0, |peer: &Peer| peer.listener);
+        let of_listener = settings.config.rules(listener).max_request_body;
+        // The smaller counts.
+        let max_body = [*max_request_body, of_listener].into_iter().flatten().min();
         if let (Some(most), Some(length)) = (max_body, told_length(&head.headers))
             && length > most
         {

@@ -72,6 +72,13 @@ fn what_follows_from_several_lines_is_told_with_each_of_them() {
         assert_eq!(get(dots, "key"), "none: it passes, by the dots in its path | ", "{dots}");
     }
     assert!(get("http://a.test/x?/../y", "key").starts_with("http://a.test/x?/../y"));
+    for otherwise in
+        ["http://A.test/x", "http://a.test:80/x", "http://a.test./x", "http://a.test/%78"]
+    {
+        let key = get(otherwise, "key");
+        assert!(key.starts_with("http://a.test/x, and is not stored there itself"), "{key}");
+    }
+    assert_eq!(get("http://a.test/%c3%bc", "key"), "http://a.test/%C3%BC | larder.toml:6");
     let long = format!("http://a.test/{}", "x".repeat(9000));
     assert!(get(&long, "key").starts_with("none: it passes, by its length"));
     // It is kept like a GET, by what it brings with it.
@@ -108,4 +115,18 @@ fn what_is_decided_where_a_request_comes_is_told_first() {
         "server (127.0.0.1:8080) | default"
     );
     assert_eq!(told(without, "PURGE", "http://a.test/", "answered"), "");
+}
+
+#[test]
+fn what_nobody_can_ask_for_is_refused_as_it_is_when_it_comes() {
+    let (settings, places) = check("[upstream.a]\nurl = 1\n").unwrap();
+    for (url, words) in [
+        ("http://u:p@a.test/x", "400: the host comes with user information"),
+        ("http://a.test:99999/x", "400: Host is not a host and a port"),
+        ("ftp://a.test/x", "400: the target's scheme is neither http nor https"),
+    ] {
+        let url = url.parse().unwrap();
+        let told = config::explain(&settings, &places, &Method::GET, &url, &HeaderMap::new());
+        assert_eq!(told.refused.as_deref(), Some(words));
+    }
 }

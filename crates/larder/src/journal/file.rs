@@ -139,6 +139,26 @@ impl OnDisk {
         Ok(())
     }
 
+    /// Where there is no room for another file beside it, what is of no use in this one may be all the room there is. A crash in
+    /// between costs what was written before; to wait for room costs all that comes, until somebody makes some.
+    fn replace_in_place(&mut self, bytes: &[u8], error: io::Error) -> io::Result<()> {
+        let is_full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        let found = fs::metadata(&self.path)?;
+        if !is_full || !is_same(&found, &self.file.metadata()?) || found.len() < bytes.len() as u64
+        {
+            return Err(error);
+        }
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(bytes)?;
+        self.file.set_len(bytes.len() as u64)?;
+        self.file.sync_all()?;
+        self.bytes = bytes.len() as u64;
+        Ok(())
+    }
+
     /// What stands in its place now may be somebody else's, who would lose it.
     fn is_ours(&self) -> io::Result<()> {
         let mut begins = Vec::new();
@@ -164,9 +184,13 @@ impl OnDisk {
         let new = beside(&self.path, ".new");
         let mut bytes = HEADER.to_vec();
         live.for_each(|(number, payload)| record::put_entry(&mut bytes, number, payload));
-        let mut file = options().read(true).truncate(true).open(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
+        let file = match write_anew(&new, &bytes) {
+            Ok(file) => file,
+            Err(error) => {
+                fs::remove_file(&new).ok();
+                return self.replace_in_place(&bytes, error);
+            }
+        };
         fs::rename(&new, &self.path)?;
         // The name is on disk when its folder is.
         if let Some(folder) = self.path.parent() {
@@ -188,6 +212,13 @@ fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
     true
+}
+
+fn write_anew(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = options().read(true).truncate(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 fn lock(path: &Path) -> Result<File, OutboxError> {

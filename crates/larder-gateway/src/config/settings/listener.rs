@@ -129,6 +129,7 @@ impl Check<'_> {
             },
             speaks_tls: false,
             rate: self.rate(path, part.requests_per_address, part.requests_burst),
+            max_request_body: part.max_request_body.as_ref().map(|size| size.0.as_u64()),
         };
         if part.proxy_protocol && rules.trusted_peers.is_empty() {
             let peers = self.places.name(&at("trusted_peers")).to_owned();
@@ -151,6 +152,8 @@ impl Check<'_> {
             takes_other_scheme: !rules.trusted_peers.is_empty(),
             // Counted apart.
             counters: Default::default(),
+            // It is looked at with each request.
+            max_request_body: None,
             ..self.connection(path, (&part).into(), http1)
         };
         Listener {

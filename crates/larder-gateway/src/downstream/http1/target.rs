@@ -162,6 +162,17 @@ fn insert_host(authority: &Authority, headers: &mut HeaderMap) -> Result<(), Ref
     Ok(())
 }
 
+/// Why no request for this URI is understood, if none is: what it would be asked for at, or how.
+pub(crate) fn cannot_be_asked_for(uri: &Uri) -> Option<&'static str> {
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Some("the target's scheme is neither http nor https");
+    }
+    match check(uri.authority()?) {
+        Err(Refusal::Malformed(why)) => Some(why),
+        _ => None,
+    }
+}
+
 /// What `http` takes for an authority but HTTP does not: user information (RFC 9110 §4.2.4), a port
 /// without or beyond digits, nobody at all.
 fn check(authority: &Authority) -> Result<(), Refusal> {
