@@ -105,6 +105,7 @@ pub mod trail;
 pub mod walks;
 pub mod watch;
 pub mod way;
+pub mod written;
 
 pub use admin::Admin;
 pub use entry::Tokens;

@@ -33,6 +33,7 @@ use crate::{
     trail::{Story, Trail},
     walks::{ASK_AGAIN, NoWalk, is_walk},
     way::{LARDER_PURGED_BY, Way, own_name},
+    written::with_ascii_host,
 };
 
 const TITLE: &str = "Purge not understood";
@@ -183,6 +184,10 @@ impl TryFrom<PurgeRequest> for Targets {
             refresh: _,
             dry_run: _,
         } = request;
+        // As browsers send them, and so as they are stored.
+        let keys = keys.map(|keys| keys.iter().map(|key| with_ascii_host(key).into()).collect());
+        let prefix = prefix.map(|prefix| with_ascii_host(&prefix).into_owned());
+        let glob = glob.map(|glob| with_ascii_host(&glob).into_owned());
         match (all, keys, prefix, tags, glob) {
             (Some(true), None, None, None, None) => Ok(Targets::All),
             (None, Some(keys), None, None, None) => names("keys", keys).map(Targets::Keys),

@@ -5,6 +5,7 @@ use std::{fmt::Write, io, path::PathBuf};
 use clap::{ArgMatches, Args};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, uri::InvalidUri};
 use larder::http::policy::uri::as_sent;
+use larder_admin::written::with_ascii_host;
 use larder_gateway::{
     config::{self, Listener, Mistake, Mistakes, Place},
     downstream::ListenAddress,
@@ -172,7 +173,7 @@ pub(crate) fn place_of(listener: &Listener) -> String {
 
 /// As a browser sends it.
 fn url(text: &str) -> Result<Uri, InvalidUri> {
-    as_sent(text).parse()
+    as_sent(&with_ascii_host(text)).parse()
 }
 
 pub(crate) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {

@@ -7,7 +7,7 @@ use larder::http::policy::uri::as_sent;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, written::with_ascii_host};
 
 pub(super) const TITLE: &str = "Question not understood";
 
@@ -74,7 +74,7 @@ impl Question {
     pub(super) fn of(written: Written) -> Result<Question, Problem> {
         let Written { url, method, headers: fields, client, policy } = written;
         // Nobody sends what stands behind it.
-        let whole = as_sent(url.split('#').next().unwrap_or_default());
+        let whole = as_sent(&with_ascii_host(url.split('#').next().unwrap_or_default()));
         let uri: Uri = whole.parse().map_err(|error| wrong(format!("url: {error}")))?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
         if !is_http || uri.host().is_none_or(str::is_empty) {

@@ -37,12 +37,18 @@ async fn a_url_without_a_scheme_is_told_in_both_and_what_is_no_url_says_that_not
         json!({ "keys": ["www.example.org/q"] }),
         json!({ "prefix": "www.example.org/q" }),
         json!({ "glob": "www.example.org/q*" }),
+        json!({ "keys": ["http://m\u{fc}nchen.example/\u{e4}"] }),
+        json!({ "keys": ["m\u{fc}nchen.example/x"] }),
     ] {
         let before = calls();
         let story = site.purge(what.clone(), LONG).await;
         assert_eq!(state(&story), "confirmed", "{story}");
         assert!(calls() > before, "{what}: {story}");
         assert!(story["tiers"]["cdn"][0].get("reason").is_none(), "{story}");
+        assert!(
+            story["what"][0].as_str().is_some_and(|what| what.is_ascii() || what.contains("xn--")),
+            "{story}"
+        );
     }
     for what in [
         json!({ "keys": ["/q"] }),

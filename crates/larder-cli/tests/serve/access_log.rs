@@ -134,6 +134,7 @@ async fn what_is_refused_has_a_line_and_so_has_what_breaks_off() {
         let line = &lines[index];
         assert_eq!((&line["status"], &line["ended"]), (&(*status).into(), &"refused".into()));
         assert!(line["refused"].is_string() && line["path"].is_null(), "{line}");
+        assert!(line["bytes"].as_u64() > Some(50), "the problem that was answered: {line}");
     }
     let mut count = refused.len();
     // From the origin, then from the cache, over HTTP/1.1; each reader leaves in the middle.

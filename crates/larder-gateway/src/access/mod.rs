@@ -144,8 +144,13 @@ impl AccessLog {
         });
     }
 
-    /// A request that was refused before it was understood.
-    pub(crate) fn refused(&self, peer: &Peer, status: StatusCode, why: &'static str) {
+    /// A request that was refused before it was understood, by an answer with so many bytes of content.
+    pub(crate) fn refused(
+        &self,
+        peer: &Peer,
+        (status, bytes): (StatusCode, usize),
+        why: &'static str,
+    ) {
         self.write(&Line {
             at: SystemTime::now(),
             client: peer.ip(),
@@ -153,7 +158,7 @@ impl AccessLog {
             tls: peer.tls,
             asked: Asked::default(),
             status: status.as_u16(),
-            bytes: 0,
+            bytes: bytes as u64,
             cache: Verdict::default(),
             age: None,
             upstream: None,

@@ -21,7 +21,7 @@ use tokio_util::{
 };
 
 use super::{
-    answer::{self, RequestFacts},
+    answer::{self, Ending, RequestFacts},
     body_reader::{BodyReader, Piece},
     config::Http1Config,
     fast_hit::{self, Answered, FastPath},
@@ -307,25 +307,28 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         }
     }
 
-    /// Answers a request that no service saw. The connection must be closed after that.
-    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+    /// Answers a request that no service saw, with content of so many bytes. The connection must be closed after that.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> usize {
         tracing::debug!(?refusal, "request refused");
         self.config.counters.refused(refusal.reason());
-        self.answer_with(&refusal.to_problem(), RequestFacts::UNKNOWN);
+        self.answer_with(&refusal.to_problem(), RequestFacts::UNKNOWN)
     }
 
     /// The same for one that was not understood, so that no more can be told of it than who sent it.
     pub(crate) fn refuse_unread(&mut self, refusal: Refusal, peer: &Peer) {
+        let bytes = self.refuse(refusal);
         if let Some(log) = &self.config.access_log {
-            log.refused(peer, refusal.to_problem().status(), refusal.reason());
+            log.refused(peer, (refusal.to_problem().status(), bytes), refusal.reason());
         }
-        self.refuse(refusal);
     }
 
-    pub(super) fn answer_with(&mut self, problem: &Problem, facts: RequestFacts) {
+    /// How many bytes its content has.
+    pub(super) fn answer_with(&mut self, problem: &Problem, facts: RequestFacts) -> usize {
         let mut answer = problem.to_response();
         self.config.own_answers.change(answer.headers_mut());
-        answer::write_own(self.outbox.text(), answer, facts);
+        let bytes = answer.body().len();
+        let promise = answer::write_own(self.outbox.text(), answer, facts);
+        if promise.ending == Ending::None { 0 } else { bytes }
     }
 
     /// Closes our side where nothing is under way.

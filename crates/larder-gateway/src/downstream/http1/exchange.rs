@@ -144,10 +144,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
 
     /// Answers a request that was understood, instead of its service.
     fn refuse_read(&mut self, refusal: Refusal, entry: Option<Box<Entry>>) -> AfterExchange {
+        let bytes = self.refuse(refusal);
         if let Some(mut entry) = entry {
             entry.refused(refusal.to_problem().status(), refusal.reason());
+            entry.sent(bytes);
         }
-        self.refuse(refusal);
         AfterExchange::Close
     }
 
@@ -221,10 +222,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             let error = ProxyError::HttpProtocolError;
             let detail = "the answer was not a final one";
             let problem = Problem::new(error.status(), "Unusable answer", detail, error);
+            let facts = RequestFacts { is_persistent: false, ..facts };
+            let bytes = self.answer_with(&problem, facts);
             if let Some(entry) = &mut entry {
                 entry.refused(problem.status(), detail);
+                entry.sent(bytes);
             }
-            self.answer_with(&problem, RequestFacts { is_persistent: false, ..facts });
             return AfterExchange::Close;
         }
         // A reader that was never told to continue may or may not send its body now. In the middle of an

@@ -135,7 +135,7 @@ pub(super) async fn exchange<S, B>(
         if poll_fn(|cx| Poll::Ready(is_wrong(&mut content, cx))).await {
             config.counters.refused(BAD_CONTENT);
             if let Some(log) = &config.access_log {
-                log.refused(&peer, StatusCode::BAD_REQUEST, BAD_CONTENT);
+                log.refused(&peer, (StatusCode::BAD_REQUEST, 0), BAD_CONTENT);
             }
         }
         return;
@@ -172,7 +172,7 @@ pub(super) async fn exchange<S, B>(
         Err(refusal) => {
             config.counters.refused(refusal.reason());
             note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());
-            return refuse(&refusal.to_problem(), respond, facts, config);
+            return refuse(&refusal.to_problem(), (respond, facts), config, entry);
         }
     };
     let answered = {
@@ -190,7 +190,7 @@ pub(super) async fn exchange<S, B>(
         Err(Interrupted::Refused(refusal)) => {
             config.counters.refused(refusal.reason());
             note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());
-            refuse(&refusal.to_problem(), respond, facts, config);
+            refuse(&refusal.to_problem(), (respond, facts), config, entry);
         }
         Err(Interrupted::Malformed(why)) => {
             config.counters.refused(why);
@@ -391,13 +391,16 @@ fn send_interim(respond: &mut SendResponse<Bytes>, mut interim: Response<()>) {
 
 fn refuse(
     problem: &Problem,
-    mut respond: SendResponse<Bytes>,
-    facts: RequestFacts,
+    (mut respond, facts): (SendResponse<Bytes>, RequestFacts),
     config: &Http1Config,
+    entry: Option<Box<Entry>>,
 ) {
     let (mut parts, body) = problem.to_response().into_parts();
     config.own_answers.change(&mut parts.headers);
     let (head, ending) = head(parts, SizeHint::with_exact(body.len() as u64), facts);
+    if let (Some(mut entry), false) = (entry, ending == Ending::None) {
+        entry.sent(body.len());
+    }
     let sent =
         respond.send_response(head, ending == Ending::None).and_then(|mut stream| match ending {
             Ending::None => Ok(()),
@@ -443,7 +446,7 @@ async fn answer<B>(
             (status, _) if status.is_success() => {
                 let problem = not_switched();
                 note_refused(&mut entry, problem.status(), "the origin has not switched");
-                return refuse(&problem, respond, facts, side_work.config);
+                return refuse(&problem, (respond, facts), side_work.config, entry);
             }
             _ => {}
         }
@@ -454,7 +457,7 @@ async fn answer<B>(
         let detail = "the answer was not a final one";
         let problem = Problem::new(error.status(), "Unusable answer", detail, error);
         note_refused(&mut entry, problem.status(), detail);
-        return refuse(&problem, respond, facts, side_work.config);
+        return refuse(&problem, (respond, facts), side_work.config, entry);
     }
     let refusal = parts.extensions.remove::<Refusal>();
     if let Some(refusal) = refusal {
@@ -502,7 +505,7 @@ async fn go_on_switched(
     if !handshake.is_answered(&mut parts.headers) {
         tracing::debug!("an origin has answered another WebSocket handshake than it was asked");
         let facts = RequestFacts::of(&Method::GET, Version::HTTP_2, true);
-        return refuse(&not_switched(), respond, facts, side_work.config);
+        return refuse(&not_switched(), (respond, facts), side_work.config, None);
     }
     let mut head = Response::new(());
     *head.headers_mut() = own_fields(parts.headers);

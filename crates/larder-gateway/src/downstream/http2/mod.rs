@@ -188,7 +188,7 @@ impl<C> Watch<C> {
             };
             config.counters.refused(why);
             if let Some(log) = &config.access_log {
-                log.refused(&self.peer, status, why);
+                log.refused(&self.peer, (status, 0), why);
             }
         }
     }
@@ -198,7 +198,7 @@ impl<C> Watch<C> {
         config.counters.refused(BROKEN);
         for _ in self.notes.take_unaccepted() {
             if let Some(log) = &config.access_log {
-                log.refused(&self.peer, StatusCode::BAD_REQUEST, BROKEN);
+                log.refused(&self.peer, (StatusCode::BAD_REQUEST, 0), BROKEN);
             }
         }
     }
