@@ -387,12 +387,12 @@ fn each_listener_bounds_its_own_connections_and_else_as_the_server_does() {
     assert_eq!(times, [3, 4, 5, 6, 7, 8, 9, 14].map(secs));
     let sizes = [http1.max_head_bytes, http1.max_request_line_bytes, http1.max_fields];
     assert_eq!(sizes, [8192, 1024, 10]);
-    assert_eq!((http1.max_request_body, http1.max_streams), (Some(11), 12));
+    assert_eq!((own.rules.max_request_body, http1.max_streams), (Some(11), 12));
     assert_eq!(http1.max_requests_per_connection, Some(13));
     assert_eq!(own.rules.rate, Some(larder_gateway::RateLimit { per_second: 15, burst: 16 }));
     let http1 = &few.config.http1;
     // What `[server]` says of contents each route has.
-    assert_eq!((http1.head_timeout, http1.max_request_body), (secs(60), None));
+    assert_eq!((http1.head_timeout, few.rules.max_request_body), (secs(60), None));
     assert_eq!((http1.max_head_bytes, http1.max_request_line_bytes), (4096, 4096), "it fits");
     assert_eq!(few.rules.rate, None, "it counts with all");
     assert_eq!(settings.gateway.rate, Some(larder_gateway::RateLimit { per_second: 1, burst: 1 }));
