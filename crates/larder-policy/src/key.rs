@@ -135,8 +135,8 @@ impl RequestKey {
     }
 }
 
-/// A URL that somebody has written, as a browser sends it: `/a b` is `/a%20b`, and `/ü` is `/%C3%BC`. What is no URL, or a key with more than its URL
-/// behind a space, stays as it is.
+/// A URL that somebody has written, as a browser sends it: `/a b` is `/a%20b`, and `/ü` is `/%C3%BC`. What is no URL, or a key
+/// with more than its URL behind a space, stays as it is.
 pub fn as_sent(written: &str) -> Cow<'_, str> {
     let is_key = [" QUERY ", " MODULO "].iter().any(|more| written.contains(more));
     let is_url = ["http://", "https://"].iter().any(|scheme| {

