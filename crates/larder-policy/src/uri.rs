@@ -65,8 +65,8 @@ pub fn same_origin(one: &Uri, other: &Uri) -> bool {
 }
 
 /// `scheme://host[:port]`, in small letters, without a dot behind the host, an address of IPv6 as RFC 5952 has it, and
-/// without the port that goes without saying (RFC 9110 §4.2.3). `None` if scheme or host are missing, or if there is user information or a port
-/// that is none.
+/// without the port that goes without saying (RFC 9110 §4.2.3). `None` if scheme or host are missing, or if there is user
+/// information or a port that is none.
 pub fn origin(uri: &Uri) -> Option<String> {
     let mut out = String::new();
     push_origin(uri, &mut out)?;
