@@ -1095,10 +1095,11 @@ mod tests {
 
     #[test]
     fn what_is_read_of_a_class_stays_when_others_of_it_have_to_go() {
-        let (tier, now) = of_classes(1, 100, 1000);
+        // Each shard lets go of its own: of a hundred, some shards would hold none but those that are read.
+        let (tier, now) = of_classes(1, 2000, 1000);
         let (judge, one) = (Judge::of_untagged(now), Class::new(1));
         tier.bound_class(one, tier.held_by(one).bytes, &judge).pass_over();
-        for number in 0..300 {
+        for number in 0..6000 {
             for read in 0..10 {
                 tier.read(&format!("1 {read}"), |_| ());
             }
