@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use http::Method;
 
 /// So many are known to each thread, each at one of the two places that its hash says.
-const ROWS: usize = 1024;
+const ROWS: usize = 4096;
 /// Longer ones, host and target together, are looked for each time.
 const LONGEST: usize = 128;
 
