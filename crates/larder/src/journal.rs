@@ -553,9 +553,8 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", &beside).unwrap();
         journal.done(&[1, 2]);
         // What is done is told to nobody who waits for it.
-        while fs::metadata(&path).unwrap().len() > 2 << 20 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let is_small = async || (fs::metadata(&path).unwrap().len() < 2 << 20).then_some(());
+        larder_test_support::eventually::eventually("the file to be small", is_small).await;
         assert_eq!(journal.written().borrow().failures, 0);
         journal.add(4, b"four".to_vec());
         written(&journal, |written| written.to == 4).await;

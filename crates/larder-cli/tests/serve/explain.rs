@@ -38,6 +38,20 @@ async fn told(larder: &Larder, question: Value) -> Value {
 async fn a_request_is_explained_by_its_route_its_key_and_what_is_stored() {
     let origin = Origin::saying(ok("", "a")).await;
     let (_folder, larder) = routed(&origin).await;
+    for (url, reason) in [
+        ("http://u:p@larder.test/posts/1", "malformed"),
+        ("http://larder.test:99999/posts/1", "malformed"),
+    ] {
+        let refused = told(&larder, json!({ "url": url })).await;
+        assert_eq!(refused["verdict"]["reason"], reason, "{refused}");
+        assert_eq!(refused["next"]["asks_origin"], false, "{refused}");
+    }
+    for (url, is_said) in
+        [("http://larder.test./posts/1", true), ("http://larder.test/posts/1", false)]
+    {
+        let said = told(&larder, json!({ "url": url })).await.to_string();
+        assert_eq!(said.contains("written otherwise than the key"), is_said, "{said}");
+    }
     let question = json!({ "url": "http://larder.test/posts/1?utm_source=x" });
     let before = told(&larder, question.clone()).await;
     assert_eq!(before["verdict"]["reason"], "uri-miss");

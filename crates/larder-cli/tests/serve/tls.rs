@@ -125,6 +125,12 @@ async fn a_name_that_no_certificate_is_for_is_refused_where_that_is_said() {
     assert!(site.shake(&["-noservername"]).await.contains("BEGIN CERTIFICATE"));
     let failed = "larder_tls_handshakes_total{outcome=\"failed\"}";
     assert_eq!(site.larder.metric(failed).await, 1.0);
+    // Nor is a connection for one of its names a way to ask for another.
+    let written = ["--write-out", " %{http_code}", "--output", "/dev/null", "--header"];
+    for (host, code) in [("host: one.example.", " 200"), ("host: other.example", " 421")] {
+        let arguments = [&written[..], &[host]].concat();
+        assert_eq!(site.ask(one, "one.example", &arguments).await, code, "{host}");
+    }
 }
 
 #[tokio::test]

@@ -362,7 +362,9 @@ impl Cdns {
         cache.cache().follow_purges(Arc::clone(&inside) as Arc<dyn PurgeFollower>);
         let mut tasks = JoinSet::new();
         tasks.spawn(gate::keep(Arc::clone(&inside), cache.clone()));
-        tasks.spawn(outbox::watch_file(Arc::clone(&inside)));
+        if inside.outbox().journal.is_some() {
+            tasks.spawn(outbox::watch_file(Arc::clone(&inside)));
+        }
         for place in 0..inside.cdns.len() {
             tasks.spawn(worker::work(Arc::clone(&inside), place));
         }

@@ -23,7 +23,7 @@ use super::{
 
 /// Whoever waits for a disk that hangs waits no longer.
 const DISK: Duration = Duration::from_secs(1);
-/// Where there is no file, it is looked so often whether there is one again.
+/// Where another process has the file, it is looked so often whether it is back.
 const LOOK_FOR_FILE: Duration = Duration::from_secs(1);
 
 /// What is not done at every CDN.

@@ -271,10 +271,11 @@ impl Gateway {
             own_answers: OwnAnswers::default(),
         });
         common.own_answers_anew();
-        let rules = Arc::downgrade(&common);
+        let (rules, of_cache) = (Arc::downgrade(&common), Arc::new(cache.policy().clone()));
         cache.stored_by(move |uri| match rules.upgrade() {
             Some(common) => common.settings.load().ways.stored_by(uri),
-            None => Vec::new(),
+            // The cache outlives its gateway.
+            None => vec![Arc::clone(&of_cache)],
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }

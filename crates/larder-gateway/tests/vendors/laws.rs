@@ -199,3 +199,36 @@ fn soft_is_soft_where_a_vendor_knows_it_and_hard_elsewhere() {
         assert_eq!((tag, everything), (of_tag, of_everything), "{}", driver.vendor());
     }
 }
+
+/// What is told once must be what would have been told twice.
+#[test]
+fn what_a_vendor_does_not_tell_apart_is_the_same_call() {
+    let urls = ["http://a.b/x?y", "https://a.b/x?y", "https://c.d/x?y", "https://a.b/z"];
+    let url = |text: &&str| What::Url(text.parse().unwrap());
+    let prefix = |text: &&str| What::Prefix((*text).to_owned());
+    let mut same: BTreeSet<&str> = BTreeSet::new();
+    for driver in all() {
+        for kind in [urls.iter().map(url).collect::<Vec<_>>(), urls.iter().map(prefix).collect()] {
+            let asked = |what: &What| {
+                let wish = Wish { what: what.clone(), mode: Mode::Hard };
+                let wish = driver.widen(&wish).ok()?;
+                let calls = driver.calls(&[wish], "id", UNIX_EPOCH);
+                let told = |call: Call| {
+                    let host = call.head.headers.get("host").cloned();
+                    (call.head.method, call.head.uri.to_string(), host, call.body)
+                };
+                Some(calls.into_iter().map(told).collect::<Vec<_>>())
+            };
+            for one in &kind {
+                for other in kind.iter().filter(|other| *other != one) {
+                    if driver.are_same(one, other) {
+                        same.insert(driver.vendor());
+                        assert_eq!(asked(one), asked(other), "{driver:?} {one} {other}");
+                    }
+                }
+            }
+        }
+    }
+    let expected = ["cloudflare", "cloudfront", "fastly", "google", "nginx", "varnish"];
+    assert_eq!(same.into_iter().collect::<Vec<_>>(), expected);
+}

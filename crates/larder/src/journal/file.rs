@@ -140,7 +140,8 @@ impl OnDisk {
     }
 
     /// Where there is no room for another file beside it, what is of no use in this one may be all the room there is. A crash in
-    /// between costs what was written before; to wait for room costs all that comes, until somebody makes some.
+    /// between leaves records behind bytes that are none, which stand for everything; to wait for room would cost all that comes,
+    /// until somebody makes some.
     fn replace_in_place(&mut self, bytes: &[u8], error: io::Error) -> io::Result<()> {
         let is_full = matches!(
             error.kind(),

@@ -167,6 +167,14 @@ async fn a_parameter_that_does_not_matter_reaches_neither_the_key_nor_the_origin
     site.answered(request("POST", "/a?b=2&a=1&utm_source=z", &[]), ok(&[], "done")).await;
     let anew = site.answered(get("/a?a=1&b=2"), ok(&[], "anew")).await;
     assert_eq!(anew.text(), "anew");
+    // And so may a purge of the URL that readers ask for.
+    assert!(site.cache.remove("http://example.org/a?utm_source=z&b=2&a=1"));
+    let purged = site.answered(get("/a?a=1&b=2"), ok(&[], "purged")).await;
+    assert_eq!(purged.text(), "purged");
+    // By whichever rules the last who told it says.
+    site.cache.stored_by(|_| vec![Arc::new(Policy::guarded())]);
+    assert!(!site.cache.remove("http://example.org/a?b=2&a=1"));
+    assert!(site.cache.remove("http://example.org/a?a=1&b=2"));
 }
 
 over_each_shape!(fields_are_changed_on_all_answers_and_not_in_what_is_stored);

@@ -23,6 +23,8 @@ struct Inside {
     file: Option<PathBuf>,
     /// The file is being read, which may hang.
     is_read: AtomicBool,
+    /// It could not be read the last time, and that was told.
+    fails: AtomicBool,
 }
 
 /// More is no secret but somebody's log.
@@ -37,8 +39,8 @@ impl Secret {
     }
 
     fn of(last: Arc<str>, file: Option<PathBuf>) -> Secret {
-        let (last, is_read) = (Mutex::new(last), AtomicBool::new(false));
-        Secret(Arc::new(Inside { last, file, is_read }))
+        let (is_read, fails) = (AtomicBool::new(false), AtomicBool::new(false));
+        Secret(Arc::new(Inside { last: Mutex::new(last), file, is_read, fails }))
     }
 
     /// The secret in the first line of a file.
@@ -54,9 +56,16 @@ impl Secret {
         }
         let read = self.clone();
         let read = spawn_blocking(move || {
-            let Inside { last, file, is_read } = &*read.0;
-            if let Some(secret) = file.as_deref().and_then(|file| of_file(file).ok()) {
-                *last.lock().unwrap_or_else(PoisonError::into_inner) = secret;
+            let Inside { last, file, is_read, fails } = &*read.0;
+            match file.as_deref().map(of_file) {
+                Some(Ok(secret)) => {
+                    *last.lock().unwrap_or_else(PoisonError::into_inner) = secret;
+                    fails.swap(false, AcqRel);
+                }
+                Some(Err(why)) if !fails.swap(true, AcqRel) => {
+                    tracing::warn!("a credential counts as it was read last: {why}");
+                }
+                Some(Err(_)) | None => {}
             }
             is_read.swap(false, AcqRel);
         });
@@ -215,9 +224,8 @@ mod tests {
         assert_eq!(&*secret.reveal(), "one");
         // What is written in the end is what counts.
         std::fs::write(&file, "two\n").unwrap();
-        while &*secret.reveal() != "two" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let is_two = async || (&*secret.reveal() == "two").then_some(());
+        larder_test_support::eventually::eventually("what was written to be read", is_two).await;
     }
 
     #[test]
